@@ -1,0 +1,1 @@
+"""From sources to labels: the consensus rule and the simulated annotators."""

@@ -1,0 +1,1 @@
+"""The record and its files: schema, JSONL and Parquet, splits, answers, public-format readers, the phantom."""

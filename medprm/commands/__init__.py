@@ -1,0 +1,1 @@
+"""The verbs; only here rooms meet."""

@@ -1,0 +1,1 @@
+"""Labelled cases to tensors: prompts, turns, tokens, targets, collator, preview."""

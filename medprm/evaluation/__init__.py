@@ -1,0 +1,1 @@
+"""Step metrics, Best-of-N, plots and the report, from scored solutions."""

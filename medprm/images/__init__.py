@@ -1,0 +1,1 @@
+"""DICOM, PNG and JPEG in, RGB tiles out."""

@@ -1,0 +1,1 @@
+"""Native InternVL: building, loading, saving, the tiny base and its pretraining."""

@@ -1,0 +1,1 @@
+"""Checkpoint and cases to step scores; step scores to solution scores."""

@@ -1,0 +1,1 @@
+"""Pure numbers in and out: bootstrap by cluster, agreement, step metrics."""

@@ -1,0 +1,1 @@
+"""Loss at the label positions, the Trainer subclass, the training data set."""

@@ -1,0 +1,27 @@
+"""Fixtures for all rooms. The checkout is searched last, so that `import evaluate` finds Hugging Face's package."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+from medprm import import_last  # noqa: E402
+
+import_last(ROOT)
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real, openly licensed data; tests skip where it is absent, fail where it is required."""
+    given = os.environ.get("MEDPRM_REAL_DATA")
+    if given and Path(given).is_dir():
+        return Path(given).resolve()
+    reason = f"MEDPRM_REAL_DATA is {given!r}: not a folder; set it to the folder of real data to run this test"
+    if os.environ.get("MEDPRM_REQUIRE_REAL_DATA") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
