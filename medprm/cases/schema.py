@@ -5,18 +5,38 @@ construction. Unknown fields are refused at every level; each level has one free
 Fields that were absent stay absent when written, so that a file goes through unchanged.
 """
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Modality = Literal["chest_xray", "ct_scan", "pathology", "clinical_photos", "text"]
 Category = Literal["observation", "analysis", "integration", "diagnosis"]
 Label = Literal["correct", "incorrect", "neutral", "unknown"]
 Verdict = Label
+SplitName = Literal["train", "validation", "test"]
 SourceName = Literal["judge", "monte_carlo", "expert", "rule", "outcome"]
 
-Text = Annotated[str, Field(min_length=1)]
+
+def check_relative_path(path: str) -> str:
+    """The path itself where it names a file below the data root by its form; ValueError otherwise.
+
+    Data files come from others: none may make us open a file elsewhere on the machine, or an address.
+    Links inside the data root are the owner's and are followed (the Hugging Face cache is made of them).
+    """
+    allowed = "expected a path relative to the data root, with forward slashes and without '..'"
+    if "://" in path or "\\" in path or "\0" in path:
+        raise ValueError(f"path {path!r}; {allowed}")
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or PureWindowsPath(path).drive or ".." in parts.parts or not parts.parts:
+        raise ValueError(f"path {path!r}; {allowed}")
+    return path
+
+
+Text = Annotated[str, Field(pattern=r"\S")]
+RelativePath = Annotated[str, Field(pattern=r"\S"), AfterValidator(check_relative_path)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Scalar = str | int | float | bool | None
@@ -36,7 +56,7 @@ class Metadata(_Frozen):
     irb_approved: bool | None = None
     phi_removed: bool | None = None
     licence: str | None = None
-    split: Literal["train", "validation", "test"] | None = None
+    split: SplitName | None = None
     extra: dict[str, Any] | None = None
 
 
@@ -57,7 +77,7 @@ class ClinicalContext(_Frozen):
 class Image(_Frozen):
     """One image file, relative to the data root. `frame` counts from 0."""
 
-    path: Text
+    path: RelativePath
     view: str | None = None
     quality: str | None = None
     frame: Count | None = None
@@ -234,9 +254,11 @@ class Solution(_Frozen):
 
     @model_validator(mode="after")
     def _steps_are_in_order(self) -> "Solution":
-        ids = [step.step_id for step in self.solution_steps]
-        if ids != list(range(len(ids))):
-            raise ValueError(f"solution_steps have step_id {ids}; expected 0, 1, 2, ... in order")
+        for place, step in enumerate(self.solution_steps):
+            if step.step_id != place:
+                raise ValueError(f"step {place}: step_id {step.step_id}; expected {place} (0, 1, 2, ... in order)")
+        if "solution_steps" in self.model_fields_set and not self.solution_steps:
+            raise ValueError("solution_steps is empty; give at least one step, or leave the field out")
         return self
 
     @property
@@ -248,21 +270,23 @@ class Solution(_Frozen):
         return [step.label or "unknown" for step in self.solution_steps]
 
 
-class Record(Case, Solution):
-    """One line of a file: a case with one solution."""
+class Record(Solution, Case):
+    """One line of a file: a case with one solution, or a case alone (no solution field given)."""
 
     def case(self) -> Case:
         return Case.model_construct(_fields_set=self.model_fields_set & CASE_FIELDS, **self._pick(CASE_FIELDS))
 
     def solution(self) -> Solution:
-        names = frozenset(Solution.model_fields)
-        return Solution.model_construct(_fields_set=self.model_fields_set & names, **self._pick(names))
+        return Solution.model_construct(
+            _fields_set=self.model_fields_set & SOLUTION_FIELDS, **self._pick(SOLUTION_FIELDS)
+        )
 
     def _pick(self, names: Iterable[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}
 
 
 CASE_FIELDS = frozenset(Case.model_fields)
+SOLUTION_FIELDS = frozenset(Solution.model_fields)
 
 
 def join(case: Case, solution: Solution) -> Record:
@@ -286,6 +310,4 @@ def to_json(record: BaseModel) -> dict[str, Any]:
 
 def from_json(value: Mapping[str, Any]) -> Record:
     """A record from a plain mapping (lists allowed where the type holds tuples). Raises pydantic.ValidationError."""
-    import json
-
     return Record.model_validate_json(json.dumps(value, allow_nan=False))

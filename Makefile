@@ -1,0 +1,38 @@
+# One command each; `make` alone prints this list. The environment is made and kept up to date by itself.
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## train and evaluate the built-in example on this machine's CPU; ends with a table and a report
+	CUDA_VISIBLE_DEVICES= $(BIN)/python train.py +experiment=cxr run_name=demo overwrite=true
+	CUDA_VISIBLE_DEVICES= $(BIN)/python evaluate.py +experiment=cxr run_name=demo overwrite=true
+
+test: $(STAMP) ## the tests without marks and those marked distributed; offline
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -rs
+
+test-all: $(STAMP) ## the tests marked slow or browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or browser" --timeout 1800 -rs
+
+check: $(STAMP) ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+clean: ## remove runs and caches; the environment stays
+	rm -rf outputs .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,167 @@
+"""Files of records: JSON Lines (UTF-8, one object a line), or Parquet where the name ends in `.parquet`.
+
+Reading is strict and says where: `cases.jsonl:17 case cxr_0042 step 3: label 'maybe'; expected correct, ...`.
+Writing is atomic, and a record that was read is written back with exactly its fields.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from medprm.cases import parquet
+from medprm.cases.atomic import replaced_file
+from medprm.cases.parsing import RecordError, parse_record, record_text
+from medprm.cases.schema import (
+    CASE_FIELDS,
+    SOLUTION_FIELDS,
+    Case,
+    CaseSolutions,
+    Image,
+    Record,
+    Solution,
+    check_relative_path,
+    join,
+)
+
+__all__ = [
+    "RecordError",
+    "read_cases",
+    "read_records",
+    "records_of",
+    "resolve_image",
+    "write_cases",
+    "write_records",
+]
+
+
+class Located(NamedTuple):
+    """A record and its place, `cases.jsonl:17`."""
+
+    where: str
+    record: Record
+
+
+def read_records(path: str | Path) -> Iterator[Record]:
+    """The records of a file in order, read lazily. RecordError for anything that is not as it should be."""
+    for located in _read_located(Path(path)):
+        yield located.record
+
+
+def write_records(path: str | Path, records: Iterable[Record]) -> int:
+    """Write all records, or leave the file as it was. Returns how many; none at all is a RecordError."""
+    path = Path(path)
+    with replaced_file(path) as draft:
+        if path.suffix == ".parquet":
+            num_records = parquet.write_table(draft, records, str(path))
+        else:
+            num_records = _write_lines(draft, records, str(path))
+        if num_records == 0:
+            raise RecordError(f"{path}: no records to write; expected at least one")
+    return num_records
+
+
+def read_cases(path: str | Path, require_steps: bool = False) -> list[CaseSolutions]:
+    """Cases in the order of their first lines, each with its solutions in file order; lines may be interleaved.
+
+    Lines of one `case_id` must agree on the case's fields and differ in `solution_id`. A line without any field of
+    a solution is a case alone; with `require_steps` it is refused, as is a solution without steps.
+    """
+    cases: dict[str, CaseSolutions] = {}
+    first_places: dict[str, str] = {}
+    solution_places: dict[tuple[str, str], str] = {}
+    for where, record in _read_located(Path(path)):
+        if require_steps and not record.solution_steps:
+            raise RecordError(f"{where} case {record.case_id}: no solution_steps; expected at least one step")
+        known = cases.get(record.case_id)
+        if known is None:
+            cases[record.case_id] = known = CaseSolutions(record.case(), [])
+            first_places[record.case_id] = where
+        else:
+            _check_agreement(known.case, record, first_places[record.case_id], where)
+        if not record.model_fields_set & SOLUTION_FIELDS:
+            continue
+        if record.solution_id is not None:
+            earlier = solution_places.setdefault((record.case_id, record.solution_id), where)
+            if earlier != where:
+                raise RecordError(
+                    f"{where} case {record.case_id}: solution_id {record.solution_id!r} was already used at {earlier}; "
+                    "expected another one for each solution of a case"
+                )
+        known.solutions.append(record.solution())
+    return list(cases.values())
+
+
+def write_cases(path: str | Path, cases: Iterable[CaseSolutions]) -> int:
+    """Write cases as records, one line a solution. Returns the number of lines."""
+    return write_records(path, records_of(cases))
+
+
+def records_of(cases: Iterable[CaseSolutions]) -> Iterator[Record]:
+    """One record a solution; a case without solutions gives one record with the case alone."""
+    for case, solutions in cases:
+        if not solutions:
+            yield join(case, Solution())
+        for solution in solutions:
+            yield join(case, solution)
+
+
+def resolve_image(root: Path, image: Image) -> Path:
+    """Where the image lies below `root`. RecordError for a path that leads elsewhere by its form."""
+    try:
+        return root / check_relative_path(image.path)
+    except ValueError as error:
+        raise RecordError(f"image {error}") from None
+
+
+def _read_located(path: Path) -> Iterator[Located]:
+    if not path.is_file():
+        raise RecordError(f"{path}: no such file; expected a file of records (.jsonl or .parquet)")
+    located = _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path)
+    empty = True
+    for item in located:
+        empty = False
+        yield item
+    if empty:
+        raise RecordError(f"{path}: the file is empty; expected at least one record")
+
+
+def _read_lines(path: Path) -> Iterator[Located]:
+    # Bytes are split at \n only: str.splitlines would also split at U+2028 inside a text.
+    with open(path, "rb") as lines:
+        for number, raw in enumerate(lines, start=1):
+            where = f"{path}:{number}"
+            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
+                raise RecordError(f"{where}: the file opens with a byte order mark; save it as UTF-8 without one")
+            try:
+                text = raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise RecordError(f"{where}: byte {error.start + 1} of the line is not UTF-8; save as UTF-8") from None
+            if not text.strip():
+                raise RecordError(f"{where}: the line is blank; expected one JSON object a line")
+            yield Located(where, parse_record(text, where))
+
+
+def _read_parquet(path: Path) -> Iterator[Located]:
+    for number, text in enumerate(parquet.read_table(path), start=1):
+        where = f"{path} row {number}"
+        yield Located(where, parse_record(text, where))
+
+
+def _write_lines(path: Path, records: Iterable[Record], shown: str) -> int:
+    num_records = 0
+    with open(path, "w", encoding="utf-8", newline="\n") as lines:
+        for num_records, record in enumerate(records, start=1):
+            lines.write(record_text(record, f"{shown}:{num_records}") + "\n")
+    return num_records
+
+
+def _check_agreement(case: Case, record: Record, first: str, where: str) -> None:
+    for name in Case.model_fields:
+        if getattr(case, name) != getattr(record, name):
+            raise RecordError(
+                f"{where} case {case.case_id}: {name} differs from that at {first}; "
+                "lines with the same case_id must agree on the case's fields"
+            )
+
+
+assert not CASE_FIELDS & SOLUTION_FIELDS, "a field of a record belongs to the case or to the solution"

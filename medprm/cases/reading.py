@@ -1,0 +1,27 @@
+"""What a reader of a public format gives back: the cases, and a count of everything that it left out."""
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from medprm.cases.schema import CaseSolutions
+
+logger = logging.getLogger(__name__)
+
+
+class Reading(NamedTuple):
+    """`num_read` solutions were in the source; `refused` (reason -> count) of them are not in `cases`."""
+
+    cases: list[CaseSolutions]
+    num_read: int
+    refused: Mapping[str, int]
+
+    @property
+    def num_kept(self) -> int:
+        return sum(len(item.solutions) for item in self.cases)
+
+    def log(self, source: str) -> None:
+        """One line with the counts, and one for each reason."""
+        logger.info("%s: %d solutions read, %d kept, %d cases", source, self.num_read, self.num_kept, len(self.cases))
+        for reason, count in self.refused.items():
+            logger.warning("%s: %d solutions refused: %s", source, count, reason)

@@ -1,0 +1,210 @@
+"""The settings of each verb, assembled from the rooms' own.
+
+In: the composed mapping of `conf/`. Out: `TrainConfig` or `EvaluateConfig`, typed and checked. Light: no torch, no
+transformers, so that `--help` is quick. Rooms never import this file.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from medprm.annotation.settings import SimulatedSettings
+from medprm.cases.phantom.settings import PhantomSettings
+from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings
+from medprm.errors import InputError
+from medprm.evaluation.settings import EvaluationSettings
+from medprm.training.settings import TrainingSettings
+
+TUNING_KINDS = ("full", "lora")
+WANDB_MODES = ("disabled", "offline", "online")
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass
+class DataSettings:
+    """Which cases."""
+
+    # A word for the set, shown in tables and reports.
+    name: str = "cxr"
+    # Folder with train, validation and test as .jsonl or .parquet; null: the built-in phantom set.
+    path: str | None = None
+    # The phantom set, where path is null.
+    phantom: PhantomSettings = field(default_factory=PhantomSettings)
+    # Who labels the phantom's training solutions, where path is null.
+    annotators: SimulatedSettings = field(default_factory=SimulatedSettings)
+
+    def __post_init__(self) -> None:
+        if self.path is None:
+            return
+        for name, given in (("phantom", PhantomSettings()), ("annotators", SimulatedSettings())):
+            if getattr(self, name) != given:
+                raise InputError(f"data.{name} is set but data.path={self.path} reads other cases; leave one of them out")
+
+
+@dataclass
+class ModelSettings:
+    """Which weights training starts from."""
+
+    # "tiny": the base that ships with the package; else a folder or a hub id in transformers' native InternVL layout.
+    path: str = "tiny"
+    # Most tiles an image is cut into; null: as the checkpoint says.
+    max_tiles: int | None = None
+    # Attention of transformers: sdpa, eager, flash_attention_2.
+    attn_implementation: str = "sdpa"
+
+
+@dataclass
+class TuningSettings:
+    """Which weights are trained."""
+
+    # full: all of them; lora: small adapters in the text model, merged into the saved checkpoint.
+    kind: str = "full"
+    # kind=full: leave the vision tower as it is.
+    freeze_vision: bool = False
+    # kind=lora: rank of the adapters.
+    r: int = 16
+    # kind=lora: the adapters' output is scaled by lora_alpha / r.
+    lora_alpha: int = 32
+    # kind=lora: chance that an input of an adapter is dropped, in [0, 1).
+    lora_dropout: float = 0.05
+    # kind=lora: names of the adapted linear layers of the text model.
+    target_modules: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+
+    def __post_init__(self) -> None:
+        _check_choice("tuning.kind", self.kind, TUNING_KINDS)
+        if self.kind == "lora" and self.freeze_vision:
+            raise InputError("tuning.freeze_vision is true but tuning.kind=lora freezes it anyway; leave it out")
+        if self.r < 1 or not self.target_modules or not 0 <= self.lora_dropout < 1:
+            raise InputError(
+                f"tuning.r is {self.r}, lora_dropout {self.lora_dropout}, target_modules {self.target_modules}; "
+                "expected r of 1 or more, 0 <= lora_dropout < 1, and at least one module"
+            )
+
+
+@dataclass
+class TrackingSettings:
+    """Weights & Biases. Metrics and settings are sent, secrets redacted; texts and images never."""
+
+    # disabled, offline (files below the run folder) or online.
+    wandb: str = "disabled"
+    # Project name there.
+    project: str = "medprm"
+
+    def __post_init__(self) -> None:
+        _check_choice("tracking.wandb", self.wandb, WANDB_MODES)
+
+
+@dataclass
+class ScoringSettings:
+    """How a checkpoint is run."""
+
+    # Solutions in one forward.
+    batch_size: int = 32
+    # Number format of the weights: float32, bfloat16, float16; scores are float32 always.
+    dtype: str = "float32"
+    # auto (a GPU where there is one), cpu or cuda.
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_choice("scoring.dtype", self.dtype, DTYPES)
+        _check_choice("scoring.device", self.device, DEVICES)
+        if self.batch_size < 1:
+            raise InputError(f"scoring.batch_size is {self.batch_size}; expected 1 or more")
+
+
+@dataclass
+class TrainConfig:
+    """`python train.py`."""
+
+    # Names the run; the folder follows from it.
+    run_name: str = "cxr"
+    # The run's folder; everything the run leaves is in it.
+    output_dir: str = "outputs/cxr"
+    # Go on from the newest complete checkpoint in output_dir.
+    resume: bool = False
+    # Delete a run that is in output_dir.
+    overwrite: bool = False
+    # Of every random number: data order, dropout, new weights.
+    seed: int = 0
+    # CPU threads of one process; null: all cores, shared between the processes of this machine.
+    num_threads: int | None = None
+    data: DataSettings = field(default_factory=DataSettings)
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
+    # A DeepSpeed configuration; empty: none.
+    deepspeed: dict[str, Any] = field(default_factory=dict)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    # How threshold and aggregation are chosen on validation and written into the checkpoint.
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise InputError("resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one")
+        _check_threads(self.num_threads)
+
+
+@dataclass
+class EvaluateConfig:
+    """`python evaluate.py`."""
+
+    # The run that is evaluated.
+    run_name: str = "cxr"
+    # The run's folder.
+    output_dir: str = "outputs/cxr"
+    # Folder of the trained PRM; null: `checkpoint` in output_dir.
+    checkpoint: str | None = None
+    # Folder below output_dir for the results; null: evaluation, or permuted_<input>, blank_<inputs>.
+    name: str | None = None
+    # Delete results that are there.
+    overwrite: bool = False
+    # Of the permutation.
+    seed: int = 0
+    # CPU threads; null: all cores.
+    num_threads: int | None = None
+    data: DataSettings = field(default_factory=DataSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    # Control: swap images, contexts or documents between the patients of the test split; null: as they are.
+    permute: str | None = None
+    # Control: inputs taken away (images, context, documents); null: as the model was trained.
+    blank: list[str] | None = None
+    # Score only the first so many cases of each split; null: all.
+    max_cases: int | None = None
+
+    def __post_init__(self) -> None:
+        for one in [*([self.permute] if self.permute else []), *(self.blank or [])]:
+            _check_choice("permute and blank", one, BLANKS)
+        if self.max_cases is not None and self.max_cases < 1:
+            raise InputError(f"max_cases is {self.max_cases}; expected null or 1 or more")
+        _check_threads(self.num_threads)
+
+
+Config = TypeVar("Config", TrainConfig, EvaluateConfig)
+
+SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+
+
+def typed(composed: DictConfig, schema: type[Config]) -> Config:
+    """The composed settings as dataclasses.
+
+    Merged once more into a fresh schema: `+training.lr=1` adds a key that composition alone would let pass unread.
+    """
+    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values)))
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name}: {value!r}; expected one of {', '.join(allowed)}")
+
+
+def _check_threads(num_threads: int | None) -> None:
+    if num_threads is not None and num_threads < 1:
+        raise InputError(f"num_threads is {num_threads}; expected null or 1 or more")

@@ -1,0 +1,196 @@
+"""Cases and steps to token ids: the same function for training and for scoring.
+
+In: a case, step texts, the number of tiles of each image. Out: `Encoded`, ids without any label in them. Layout:
+
+    <|im_start|>system\\n SYSTEM <|im_end|>\\n<|im_start|>user\\n TURN 0 <|im_end|>\\n<|im_start|>assistant\\n
+    + <|im_end|>\\n<|im_start|>user\\n STEP 1 <|im_end|>\\n<|im_start|>assistant\\n ...
+
+A step's logits are read at the last token of its assistant header; the sequence ends there for the last step, so the
+sequence of the first k steps is a prefix of the whole one.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from medprm.cases.schema import Case
+from medprm.encoding.chat import (
+    INTERNVL2_5,
+    ChatFormat,
+    EncodingError,
+    check_control_tokens,
+    encode_segment,
+    leading_ids,
+    token_id,
+)
+from medprm.encoding.prompts import PROMPTS, Prompt
+from medprm.encoding.settings import EncodingSettings
+from medprm.encoding.tokens import ADVANTAGE_LABELS, PLACEHOLDER, LabelTokens
+from medprm.encoding.turns import Turns, build_turns, document_text
+
+logger = logging.getLogger(__name__)
+
+MAX_CACHED_SEGMENTS = 200_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One sequence. `label_positions[k]` is the last token of the assistant header of step k."""
+
+    input_ids: list[int]
+    label_positions: list[int]
+    num_text_tokens: int
+    num_image_tokens: int
+    dropped_documents: int
+
+
+class Encoder:
+    """Holds the tokenizer, the prompt and the ids of every text seen so far."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompt: Prompt,
+        settings: EncodingSettings,
+        image_tokens_per_tile: int,
+        chat: ChatFormat = INTERNVL2_5,
+    ) -> None:
+        check_control_tokens(tokenizer, chat)
+        self.tokenizer = tokenizer
+        self.prompt = prompt
+        self.settings = settings
+        self.image_tokens_per_tile = image_tokens_per_tile
+        self.chat = chat
+        history = ADVANTAGE_LABELS if settings.history == "labels" else (PLACEHOLDER,)
+        found = LabelTokens.look_up(tokenizer, chat, history)
+        self._history_ids = dict(zip(found.texts, found.ids, strict=True))
+        self._segments: dict[tuple[str, bool], list[int]] = {}
+        self._leading = leading_ids(tokenizer)
+        self._image_start = token_id(tokenizer, chat.image_start)
+        self._image_token = token_id(tokenizer, chat.image_token)
+        self._image_end = self._template(chat.image_end + "\n")
+
+    @classmethod
+    def from_settings(
+        cls, tokenizer: PreTrainedTokenizerBase, settings: EncodingSettings, image_tokens_per_tile: int
+    ) -> "Encoder":
+        """An encoder with the prompt preset that the settings name."""
+        return cls(tokenizer, PROMPTS[settings.prompt], settings, image_tokens_per_tile)
+
+    def encode(
+        self,
+        case: Case,
+        step_texts: Sequence[str],
+        num_tiles: Sequence[int],
+        history_labels: Sequence[str | None] | None = None,
+    ) -> Encoded:
+        """The sequence of one solution.
+
+        `num_tiles` has one number per image of the case. `history_labels` ("+", "=", "-" or None per step) fills the
+        assistant turns of earlier steps under `history: labels`; without it, and for None, they hold "+".
+        Raises EncodingError where the case has no steps or stays over a budget without its documents.
+        """
+        self._check(case, step_texts, num_tiles, history_labels)
+        wanted = self.settings.use_documents and "documents" not in self.settings.blank
+        documents = [document_text(document) for document in case.documents] if wanted else []
+        has_context = "context" not in self.settings.blank
+        turns = build_turns(case, step_texts, self.prompt, documents, has_context)
+        num_kept = self._num_documents_in_budget(case, turns)
+        ids, label_positions, num_image_tokens = self._lay_out(turns, num_kept, num_tiles, history_labels)
+        dropped = len(documents) - num_kept
+        if dropped:
+            logger.info("case %s: %d of %d documents dropped: over the budget", case.case_id, dropped, len(documents))
+        return Encoded(
+            input_ids=ids,
+            label_positions=label_positions,
+            num_text_tokens=len(ids) - num_image_tokens,
+            num_image_tokens=num_image_tokens,
+            dropped_documents=dropped,
+        )
+
+    def _check(
+        self,
+        case: Case,
+        step_texts: Sequence[str],
+        num_tiles: Sequence[int],
+        history_labels: Sequence[str | None] | None,
+    ) -> None:
+        where = f"case {case.case_id}"
+        if not step_texts:
+            raise EncodingError(f"{where}: the solution has no steps; expected one or more; leave it out")
+        if empty := [index for index, text in enumerate(step_texts) if not text.strip()]:
+            raise EncodingError(f"{where}: step {empty[0]} is empty; expected text; mend or remove it")
+        assert len(num_tiles) == len(case.all_images), f"{where}: {len(num_tiles)} tile counts for its images"
+        assert history_labels is None or self.settings.history == "labels", "history labels need history: labels"
+        assert history_labels is None or len(history_labels) == len(step_texts), "one history label per step"
+        num_visual = sum(self._num_image_ids(tiles) for tiles in num_tiles)
+        if num_visual > self.settings.max_image_tokens:
+            raise EncodingError(
+                f"{where}: {len(num_tiles)} image(s) in {sum(num_tiles)} tiles take {num_visual} tokens; allowed "
+                f"encoding.max_image_tokens={self.settings.max_image_tokens}; lower max_tiles or raise the limit"
+            )
+
+    def _num_image_ids(self, num_tiles: int) -> int:
+        return 1 + num_tiles * self.image_tokens_per_tile + len(self._image_end)
+
+    def _num_documents_in_budget(self, case: Case, turns: Turns) -> int:
+        """How many documents, from the first on, fit both limits. Raises where the rest alone is over the limit."""
+        bare = self._lay_out(turns, 0, [0] * turns.num_images, None)
+        num_bare = len(bare[0]) - bare[2]
+        limit = self.settings.max_text_tokens
+        if num_bare > limit:
+            raise EncodingError(
+                f"case {case.case_id}: {num_bare} text tokens without any document; allowed encoding.max_text_tokens="
+                f"{limit}; shorten or split the {len(turns.steps)} steps, or raise the limit"
+            )
+        room = min(self.settings.max_document_tokens, limit - num_bare)
+        num_kept = 0
+        for text in turns.documents:
+            room -= len(self._plain(text))
+            if room < 0:
+                break
+            num_kept += 1
+        return num_kept
+
+    def _lay_out(
+        self, turns: Turns, num_documents: int, num_tiles: Sequence[int], history_labels: Sequence[str | None] | None
+    ) -> tuple[list[int], list[int], int]:
+        """The ids, the label positions and the number of ids that images take."""
+        chat = self.chat
+        ids = [*self._leading, *self._template(chat.system_header), *self._plain(turns.system)]
+        ids += self._template(chat.turn_end + chat.user_header)
+        for document in turns.documents[:num_documents]:
+            ids += self._plain(document)
+        ids += self._plain(turns.opening)
+        num_before_images = len(ids)
+        for tiles in num_tiles:
+            ids += [self._image_start, *[self._image_token] * (tiles * self.image_tokens_per_tile), *self._image_end]
+        num_image_tokens = len(ids) - num_before_images
+        ids += self._plain(turns.statement)
+        label_positions = []
+        for index, step in enumerate(turns.steps):
+            if index:
+                earlier = (history_labels[index - 1] if history_labels else None) or PLACEHOLDER
+                ids += [self._history_ids[earlier], *self._template(chat.turn_end + chat.user_header)]
+            ids += self._plain(step)
+            ids += self._template(chat.turn_end + chat.assistant_header)
+            label_positions.append(len(ids) - 1)
+        return ids, label_positions, num_image_tokens
+
+    def _template(self, text: str) -> list[int]:
+        return self._segment(text, is_user_text=False)
+
+    def _plain(self, text: str) -> list[int]:
+        return self._segment(text, is_user_text=True)
+
+    def _segment(self, text: str, is_user_text: bool) -> list[int]:
+        """`encode_segment` with a memory: the solutions of a case share most of their texts."""
+        key = (text, is_user_text)
+        found = self._segments.get(key)
+        if found is None:
+            if len(self._segments) >= MAX_CACHED_SEGMENTS:
+                self._segments.clear()
+            found = self._segments[key] = encode_segment(self.tokenizer, text, is_user_text)
+        return found

@@ -1,0 +1,77 @@
+"""Settings of the encoding room. Light: imports no torch and no transformers."""
+
+from dataclasses import dataclass, field
+
+from medprm.errors import InputError
+
+PROMPT_NAMES = ("medprm", "visualprm_paper", "visualprm_v1")
+HISTORIES = ("plus", "labels")
+BLANKS = ("images", "context", "documents")
+LABEL_KINDS = ("hybrid", "value", "advantage", "judge", "soft", "outcome")
+
+
+@dataclass
+class EncodingSettings:
+    """How a case and its steps become a token sequence. Saved with the checkpoint and used again for scoring."""
+
+    # Prompt preset: medprm, visualprm_paper or visualprm_v1.
+    prompt: str = "medprm"
+    # What the assistant turns of earlier steps hold: plus (always "+") or labels (training only, as VisualPRM).
+    history: str = "plus"
+    # Put the case's documents before its images.
+    use_documents: bool = True
+    # Inputs taken away for control experiments: any of images (made mid-grey), context, documents.
+    blank: list[str] = field(default_factory=list)
+    # Limit of all text of a sequence, documents included [tokens].
+    max_text_tokens: int = 4096
+    # Limit of the documents of a sequence [tokens]; over it the last documents are dropped, whole.
+    max_document_tokens: int = 3072
+    # Limit of the visual tokens of a sequence [tokens]; 13 tiles of InternVL2.5 take 3,330.
+    max_image_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        _check_choice("encoding.prompt", self.prompt, PROMPT_NAMES)
+        _check_choice("encoding.history", self.history, HISTORIES)
+        for blank in self.blank:
+            _check_choice("encoding.blank", blank, BLANKS)
+        for name in ("max_text_tokens", "max_image_tokens"):
+            if getattr(self, name) < 1:
+                raise InputError(f"encoding.{name} is {getattr(self, name)}; expected 1 or more tokens")
+        if not 0 <= self.max_document_tokens <= self.max_text_tokens:
+            raise InputError(
+                f"encoding.max_document_tokens is {self.max_document_tokens}; expected 0 to encoding.max_text_tokens "
+                f"({self.max_text_tokens})"
+            )
+
+
+@dataclass
+class LabelSettings:
+    """Which labels are trained on: the target of each step, and how much it weighs."""
+
+    # hybrid (the fused label), value or soft (Monte Carlo), advantage (its change), judge, outcome (last step only).
+    kind: str = "hybrid"
+    # kind=value: a step is "+" where its Monte Carlo score is above this; in [0, 1).
+    mc_threshold: float = 0.0
+    # kind=advantage: a change of the Monte Carlo score within +- this is "="; in [0, 1).
+    advantage_margin: float = 0.0
+    # Weigh each step's loss by the step's confidence (1 where a step has none).
+    use_confidence: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("labels.kind", self.kind, LABEL_KINDS)
+        for name, kind in (("mc_threshold", "value"), ("advantage_margin", "advantage")):
+            value = getattr(self, name)
+            if not 0.0 <= value < 1.0:
+                raise InputError(f"labels.{name} is {value}; expected 0 or more and below 1")
+            if value and self.kind != kind:
+                raise InputError(f"labels.{name} is {value} but only labels.kind={kind} reads it (kind={self.kind})")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The label texts in the order of the target columns; "+" first."""
+        return ("+", "=", "-") if self.kind == "advantage" else ("+", "-")
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")

@@ -1,0 +1,173 @@
+"""Step metrics of scored solutions, with intervals by patient, baselines, and a breakdown by category.
+
+In: scored solutions, a threshold, and the resampling shared by the whole report. Out: estimates by name.
+Steps that are neutral or unknown are left out (VisualProcessBench's rule for neutral).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, get_args
+
+import numpy as np
+
+from medprm.cases.schema import Category
+from medprm.evaluation.scored import ScoredSolution
+from medprm.statistics import step_metrics
+from medprm.statistics.bootstrap import Clusters, Estimate, draw_weights, estimate, interval, ratio, sum_by_cluster
+
+CATEGORY_METRICS = ("macro_f1", "f1_correct", "f1_incorrect", "auroc", "balanced_accuracy")
+BASELINE_METRICS = ("macro_f1", "f1_correct", "f1_incorrect", "balanced_accuracy")
+
+
+class Resampling(NamedTuple):
+    """One bootstrap for every number of a report: weights (R, G) over the groups (patients) of the test set."""
+
+    numbers: dict[str, int]
+    weights: np.ndarray
+
+    def clusters(self, group_ids: Sequence[str]) -> Clusters:
+        """Rows of a part of the test set, numbered among all groups: resamples stay paired across parts."""
+        return Clusters(np.array([self.numbers[one] for one in group_ids], dtype=np.int64), len(self.numbers))
+
+
+def draw_resampling(group_ids: Iterable[str], num_bootstrap: int, seed: int) -> Resampling:
+    """The resampling of these groups. Sorted first: the order of a file has no say in its intervals."""
+    numbers = {one: number for number, one in enumerate(sorted(set(group_ids)))}
+    return Resampling(numbers, draw_weights(len(numbers), num_bootstrap, seed))
+
+
+class JudgedSteps(NamedTuple):
+    """The steps judged correct or incorrect: truth (n,) bool, scores (n,), group and category of each."""
+
+    is_correct: np.ndarray
+    scores: np.ndarray
+    group_ids: list[str]
+    categories: list[str]
+
+    def where(self, mask: np.ndarray) -> "JudgedSteps":
+        kept = np.flatnonzero(mask)
+        groups, categories = [self.group_ids[i] for i in kept], [self.categories[i] for i in kept]
+        return JudgedSteps(self.is_correct[kept], self.scores[kept], groups, categories)
+
+
+def judged_steps(solutions: Iterable[ScoredSolution]) -> JudgedSteps:
+    """All judged steps, pooled."""
+    rows = [
+        (label == "correct", score, solution.group_id, category or "uncategorised")
+        for solution in solutions
+        for label, score, category in zip(solution.labels, solution.step_scores, solution.categories, strict=True)
+        if label in ("correct", "incorrect")
+    ]
+    truth, scores, groups, categories = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return JudgedSteps(np.array(truth, bool), np.array(scores, np.float64), list(groups), list(categories))
+
+
+def estimate_auroc(steps: JudgedSteps, resampling: Resampling) -> Estimate:
+    """AUROC of the steps."""
+    value = step_metrics.auroc(steps.is_correct, steps.scores)
+    return interval(value, resampled_auroc(steps, resampling), len(steps.scores))
+
+
+def resampled_auroc(steps: JudgedSteps, resampling: Resampling) -> np.ndarray:
+    """AUROC of each resample: (R,)."""
+    index = resampling.clusters(steps.group_ids).index
+    return step_metrics.resample_auroc(steps.is_correct, steps.scores, index, resampling.weights)
+
+
+def confusion_sums(steps: JudgedSteps, threshold: float, resampling: Resampling) -> np.ndarray:
+    """Counts tp, fp, fn, tn by group: (G, 4)."""
+    rows = step_metrics.confusion_rows(steps.is_correct, steps.scores >= threshold)
+    return sum_by_cluster(rows, resampling.clusters(steps.group_ids))
+
+
+def step_estimates(steps: JudgedSteps, threshold: float, resampling: Resampling) -> dict[str, Estimate]:
+    """Every metric of `COUNT_METRICS`, AUROC, Brier score and expected calibration error."""
+    num_steps, weights = len(steps.scores), resampling.weights
+    clusters = resampling.clusters(steps.group_ids)
+    sums = confusion_sums(steps, threshold, resampling)
+    results = {name: estimate(metric, sums, weights, num_steps) for name, metric in step_metrics.COUNT_METRICS.items()}
+    results["auroc"] = estimate_auroc(steps, resampling)
+    squared = sum_by_cluster(step_metrics.brier_rows(steps.is_correct, steps.scores), clusters)
+    results["brier"] = estimate(ratio, squared, weights, num_steps)
+    bins = sum_by_cluster(step_metrics.calibration_rows(steps.is_correct, steps.scores), clusters)
+    results["ece"] = estimate(step_metrics.expected_calibration_error, bins, weights, num_steps)
+    return results
+
+
+def category_estimates(steps: JudgedSteps, threshold: float, resampling: Resampling) -> dict[str, dict[str, Estimate]]:
+    """The metrics of `CATEGORY_METRICS` for the steps of each category, and how many there are."""
+    names = np.array(steps.categories)
+    results = {}
+    for category in sorted(set(steps.categories), key=_place_of_category):
+        estimates = step_estimates(steps.where(names == category), threshold, resampling)
+        results[category] = {name: estimates[name] for name in CATEGORY_METRICS}
+    return results
+
+
+def _place_of_category(category: str) -> tuple[int, str]:
+    """Categories in the order of the schema, then any other by name."""
+    known = get_args(Category)
+    return (known.index(category) if category in known else len(known)), category
+
+
+class FirstErrors(NamedTuple):
+    """First-error F1 with its two accuracies; `num_left_out` solutions have a first error that nobody knows."""
+
+    estimates: dict[str, Estimate]
+    num_left_out: int
+
+
+def first_error_estimates(
+    solutions: Sequence[ScoredSolution], threshold: float, resampling: Resampling
+) -> FirstErrors | None:
+    """ProcessBench's F1 of the first error; None where no solution's first error is known."""
+    rows, groups = [], []
+    for solution in solutions:
+        row = step_metrics.first_error_row(solution.labels, solution.step_scores, threshold)
+        if row is not None:
+            rows.append(row)
+            groups.append(solution.group_id)
+    if not rows:
+        return None
+    sums = sum_by_cluster(np.array(rows), resampling.clusters(groups))
+    weights, num_erroneous = resampling.weights, int(sums[:, 0].sum())
+    estimates = {
+        "first_error_f1": estimate(step_metrics.first_error_f1, sums, weights, len(rows)),
+        "first_error_found": estimate(lambda s: s[..., 1] / s[..., 0], sums, weights, num_erroneous),
+        "error_free_kept": estimate(lambda s: s[..., 3] / s[..., 2], sums, weights, len(rows) - num_erroneous),
+    }
+    return FirstErrors(estimates, len(solutions) - len(rows))
+
+
+class Baselines(NamedTuple):
+    """What guessers reach, and how far the model is above them on the same resamples."""
+
+    estimates: dict[str, dict[str, Estimate]]
+    versus: dict[str, dict[str, Estimate]]
+
+
+def baseline_estimates(steps: JudgedSteps, threshold: float, resampling: Resampling) -> Baselines:
+    """Expected metrics of guessers that look at nothing: all correct, a fair coin, a coin with the test base rate."""
+    sums = confusion_sums(steps, threshold, resampling)
+    num_steps = len(steps.scores)
+    shares = {"all_plus": 1.0, "coin": 0.5, "base_rate": float(np.mean(steps.is_correct))}
+    estimates, versus = {}, {}
+    for name, share in shares.items():
+        estimates[name] = {
+            metric: estimate(_of_guesser(metric, share), sums, resampling.weights, num_steps)
+            for metric in BASELINE_METRICS
+        }
+        versus[name] = {"macro_f1": estimate(_above_guesser("macro_f1", share), sums, resampling.weights, num_steps)}
+    return Baselines(estimates, versus)
+
+
+def _of_guesser(metric: str, share: float) -> Callable[[np.ndarray], np.ndarray]:
+    def statistic(counts: np.ndarray) -> np.ndarray:
+        num_correct, num_incorrect = counts[..., 0] + counts[..., 2], counts[..., 1] + counts[..., 3]
+        return step_metrics.COUNT_METRICS[metric](step_metrics.chance_counts(num_correct, num_incorrect, share))
+
+    return statistic
+
+
+def _above_guesser(metric: str, share: float) -> Callable[[np.ndarray], np.ndarray]:
+    guesser = _of_guesser(metric, share)
+    return lambda counts: step_metrics.COUNT_METRICS[metric](counts) - guesser(counts)

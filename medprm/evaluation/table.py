@@ -1,0 +1,131 @@
+"""The table that an evaluation prints on the terminal: step metrics and Best-of-N, with intervals and baselines.
+
+In: the mapping of metrics.json. Out: plain text of at most about 110 columns.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+STEP_ROWS = {
+    "macro_f1": "macro F1",
+    "f1_correct": "F1 of correct steps",
+    "f1_incorrect": "F1 of incorrect steps",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "first_error_f1": "first-error F1",
+    "brier": "Brier score (lower is better)",
+    "ece": "calibration error (lower is better)",
+}
+BASELINE_NAMES = {"all_plus": "all correct", "coin": "fair coin", "base_rate": "base rate"}
+SELECTOR_NAMES = {
+    "mean": "mean score",
+    "min": "min score",
+    "max": "max score",
+    "product": "product of scores",
+    "last": "last score",
+    "weighted_vote": "score-weighted vote",
+    "majority": "majority vote",
+    "random": "random pick",
+    "oracle": "oracle (best possible)",
+}
+AUROC_BY_CHANCE = "0.500"
+
+
+def with_interval(number: Mapping[str, Any]) -> str:
+    """0.931 [0.922, 0.940]"""
+    return f"{number['value']:.3f} [{number['low']:.3f}, {number['high']:.3f}]"
+
+
+def format_table(metrics: Mapping[str, Any]) -> str:
+    """The whole table."""
+    test = metrics["counts"]["test"]
+    blocks = [
+        f"{test['cases']} test cases of {test['patients']} patients, {test['solutions']} solutions, "
+        f"{test['steps']} steps; threshold {metrics['threshold']:.3f}, aggregation {metrics['aggregation']}"
+    ]
+    if "step_metrics" in metrics:
+        blocks += [_aligned(_step_rows(metrics)), _aligned(_category_rows(metrics))]
+    if "best_of_n" in metrics:
+        blocks.append(_aligned(_best_of_n_rows(metrics)))
+        blocks.append(_aligned(_gap_rows(metrics)))
+    notes = [f"note: {name}: {text}" for name, text in metrics["notes"].items()]
+    return "\n\n".join(blocks + (["\n".join(notes)] if notes else [])) + "\n"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with a header; the first column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _step_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["step metrics", "value [95 % interval]", "n", *BASELINE_NAMES.values()]]
+    for name, title in STEP_ROWS.items():
+        number = metrics["step_metrics"].get(name)
+        if number is None:
+            continue
+        chance = [baseline_cell(metrics, baseline, name) for baseline in BASELINE_NAMES]
+        rows.append([title, with_interval(number), str(number["n"]), *chance])
+    return rows
+
+
+def baseline_cell(metrics: Mapping[str, Any], baseline: str, name: str) -> str:
+    """The baseline's value; empty where a guesser has none."""
+    if name == "auroc":
+        return AUROC_BY_CHANCE
+    number = metrics["baselines"][baseline].get(name)
+    return f"{number['value']:.3f}" if number else ""
+
+
+def _category_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["by category", "macro F1", "AUROC", "n"]]
+    for category, numbers in metrics["by_category"].items():
+        cells = [with_interval(numbers[name]) if name in numbers else "undefined" for name in ("macro_f1", "auroc")]
+        rows.append([category, *cells, str(next((one["n"] for one in numbers.values()), 0))])
+    return rows
+
+
+def sizes_of(metrics: Mapping[str, Any]) -> list[str]:
+    """The values of N that were measured, in order."""
+    return sorted(metrics["best_of_n"]["oracle"], key=int)
+
+
+def selectors_of(metrics: Mapping[str, Any]) -> list[str]:
+    """The selectors that were measured, in the order of the table."""
+    return [name for name in SELECTOR_NAMES if metrics["best_of_n"].get(name)]
+
+
+def selector_title(metrics: Mapping[str, Any], name: str) -> str:
+    """The selector's name, with a star at the aggregation chosen on validation."""
+    return SELECTOR_NAMES[name] + (" *" if name == metrics["aggregation"] else "")
+
+
+def _best_of_n_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    best, sizes = metrics["best_of_n"], sizes_of(metrics)
+    shown = sizes[-1] if "8" not in sizes else "8"
+    rows = [["Best-of-N (* chosen on validation)", *(f"N={size}" for size in sizes), f"95 % interval at N={shown}"]]
+    for name in selectors_of(metrics):
+        values = [f"{best[name][size]['value']:.3f}" if size in best[name] else "" for size in sizes]
+        interval = f"[{best[name][shown]['low']:.3f}, {best[name][shown]['high']:.3f}]" if shown in best[name] else ""
+        rows.append([selector_title(metrics, name), *values, interval])
+    return rows
+
+
+def _gap_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    sizes = sizes_of(metrics)
+    shown = sizes[-1] if "8" not in sizes else "8"
+    rows = [[f"at N={shown}", "share of the gap to the oracle closed", "minus majority vote (paired)"]]
+    for name in selectors_of(metrics):
+        gap = metrics["gap_closed"].get(name, {}).get(shown)
+        versus = metrics.get("versus_majority", {}).get(name, {}).get(shown)
+        if gap or versus:
+            cells = [with_interval(number) if number else "" for number in (gap, versus)]
+            rows.append([selector_title(metrics, name), *cells])
+    return rows

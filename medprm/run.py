@@ -1,0 +1,211 @@
+"""Everything around a run that is not its work: the folder, the log, seeds, threads, and what is kept to repeat it.
+
+A run's folder holds `config.yaml` (resolved settings), `run.json` (versions, git commit, data hash and counts, command
+line), `log.txt`, `metrics.jsonl`, `checkpoint-N/` (to resume from) and `checkpoint/` (the result). Only the first of
+several processes writes.
+"""
+
+import json
+import logging
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medprm import __version__
+from medprm.cases.atomic import replaced_file
+from medprm.config import EvaluateConfig, TrainConfig
+from medprm.errors import InputError
+from medprm.tracking import redact
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE = "config.yaml"
+RUN_FILE = "run.json"
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed", "numpy", "pillow", "pydicom", "tokenizers")
+# What may differ when a run goes on: it does not change the weights.
+FREE_ON_RESUME = (
+    "resume",
+    "overwrite",
+    "output_dir",
+    "run_name",
+    "num_threads",
+    "tracking",
+    "training.disable_tqdm",
+    "training.dataloader_num_workers",
+    "training.save_total_limit",
+)
+
+
+class RunError(InputError):
+    """A run cannot start as asked."""
+
+
+def num_processes() -> int:
+    """Processes of this run, as torchrun says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def check_launch(scale: str, is_said: bool, arguments: Sequence[str]) -> None:
+    """Refuse the laptop's scale on more than a laptop, unless it was asked for by name."""
+    if scale != "laptop" or is_said:
+        return
+    rest = " ".join(arguments[1:])
+    if num_processes() > 1:
+        found, meant = f"{num_processes()} processes", f"torchrun ... train.py {rest} scale=node8"
+    else:
+        import torch  # heavy, and training needs it right after
+
+        if not torch.cuda.is_available():
+            return
+        found, meant = "a GPU", f"python train.py {rest} scale=gpu"
+    raise RunError(
+        f"{found} but scale=laptop (the default: tiny model, CPU); probably meant: {meant}; "
+        "scale=laptop on the command line goes ahead as it is"
+    )
+
+
+def prepare_run_folder(folder: Path, resume: bool, overwrite: bool, ways_out: str) -> None:
+    """Make the folder; one that exists is refused, resumed or deleted. Only folders of runs are ever deleted."""
+    if not is_first_process():
+        return
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: a file is in the way; expected a folder or nothing; move it or choose another run_name")
+    if folder.is_dir() and any(folder.iterdir()) and not resume:
+        if not overwrite:
+            raise RunError(f"{folder} exists already; {ways_out}")
+        if not any(folder.glob(CONFIG_FILE)) and not any(folder.glob(f"*/{CONFIG_FILE}")):
+            raise RunError(f"{folder} holds no {CONFIG_FILE}, so it is no run and is not deleted; choose another run_name")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def start_log(folder: Path) -> None:
+    """Messages to the terminal and to log.txt; warnings only from the other processes."""
+    root = logging.getLogger("medprm")
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.propagate = False
+    root.setLevel(logging.INFO if is_first_process() else logging.WARNING)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if is_first_process():
+        handlers.append(logging.FileHandler(folder / "log.txt", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        root.addHandler(handler)
+
+
+def set_seed_and_threads(seed: int, num_threads: int | None) -> None:
+    """Every generator gets the seed. By default the processes of this machine share its cores."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // here))
+
+
+def save_config(folder: Path, config: TrainConfig | EvaluateConfig) -> None:
+    """The resolved settings as YAML."""
+    if is_first_process():
+        _write(folder / CONFIG_FILE, yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
+
+
+def check_same_config(folder: Path, config: TrainConfig) -> None:
+    """A run goes on with the settings it began with, else RunError naming the keys that differ."""
+    saved = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    before, now = _flat(saved), _flat(asdict(config))
+    differ = [
+        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not key.startswith(FREE_ON_RESUME)
+    ]
+    if differ:
+        raise RunError(
+            f"{folder}: resume=true with other settings: {'; '.join(differ)}; give those it began with, or another run_name"
+        )
+
+
+def check_same_data(folder: Path, content_hash: str) -> None:
+    """A run goes on with the data it began with."""
+    before = read_run(folder).get("data", {}).get("hash")
+    if before is not None and before != content_hash:
+        raise RunError(
+            f"{folder}: resume=true but the data changed since the run began (sha256 {before[:12]}, now "
+            f"{content_hash[:12]}); restore the data, or start another run_name"
+        )
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """run.json, empty where there is none."""
+    path = folder / RUN_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def save_run(folder: Path, **sections: Any) -> None:
+    """Add sections to run.json; what it holds of others stays."""
+    if is_first_process():
+        _write(folder / RUN_FILE, json.dumps(read_run(folder) | sections, indent=2, ensure_ascii=False) + "\n")
+
+
+def provenance() -> dict[str, Any]:
+    """Which code ran on what."""
+    versions = {"medprm": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "command": redact({"argv": list(sys.argv)})["argv"],
+        "versions": versions,
+        "git": git_state(Path(__file__).resolve().parents[1]),
+        "platform": platform.platform(),
+        "num_processes": num_processes(),
+    }
+
+
+def git_state(checkout: Path) -> dict[str, Any] | None:
+    """Commit and whether tracked files differ from it; None where the code is no git checkout."""
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        commit = _git(checkout, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(checkout, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError) as error:
+        logger.warning("the git commit is not known (%s)", error)
+        return None
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        here = f"{path}.{name}" if path else str(name)
+        flat |= _flat(value, here) if isinstance(value, Mapping) and value else {here: value}
+    return flat
+
+
+def _write(path: Path, text: str) -> None:
+    with replaced_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")

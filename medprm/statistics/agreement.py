@@ -1,0 +1,124 @@
+"""Agreement between annotators: raw agreement, Cohen's kappa, Gwet's AC1, Krippendorff's alpha (nominal).
+
+In: labels as sequences (None is a missing rating). Out: numbers, or `Estimate` with intervals by cluster.
+Undefined (such as kappa where both raters always say the same one word) is NaN, never 0.
+Sources: Cohen 1960; Gwet 2008; Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), nominal metric.
+"""
+
+import warnings
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import cohen_kappa_score
+
+from medprm.statistics.bootstrap import Estimate, draw_weights, estimate, number_clusters, sum_by_cluster
+
+Rating = Hashable | None
+
+
+class PairAgreement(NamedTuple):
+    """Two raters on the same units. `n` of each estimate counts the units that both rated."""
+
+    raw_agreement: Estimate
+    kappa: Estimate
+    ac1: Estimate
+    num_left_out: int
+
+
+def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
+    """Cohen's kappa by scikit-learn; NaN where it is undefined (both raters use one and the same word only)."""
+    if len(first) == 0 or len(set(first) | set(second)) < 2:
+        return float("nan")
+    names = {name: number for number, name in enumerate(dict.fromkeys([*first, *second]))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(cohen_kappa_score([names[one] for one in first], [names[one] for one in second]))
+
+
+def pair_agreement(
+    first: Sequence[Rating],
+    second: Sequence[Rating],
+    cluster_ids: Sequence[Hashable],
+    num_bootstrap: int = 2000,
+    seed: int = 0,
+) -> PairAgreement:
+    """Raw agreement, kappa and AC1 of two raters, resampled by cluster. Units that one of them skipped are left out."""
+    assert len(first) == len(second) == len(cluster_ids), "ratings and clusters must have equal length"
+    both = [i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a is not None and b is not None]
+    if not both:
+        nothing = Estimate(float("nan"), float("nan"), float("nan"), 0)
+        return PairAgreement(nothing, nothing, nothing, len(first))
+    names = {name: k for k, name in enumerate(dict.fromkeys([one[i] for one in (first, second) for i in both]))}
+    num_words = len(names)
+    cells = np.zeros((len(both), num_words * num_words))
+    for row, i in enumerate(both):
+        cells[row, names[first[i]] * num_words + names[second[i]]] = 1
+    clusters = number_clusters([cluster_ids[i] for i in both])
+    sums, weights = sum_by_cluster(cells, clusters), draw_weights(clusters.num, num_bootstrap, seed)
+    results = [estimate(one, sums, weights, len(both)) for one in (_raw_agreement, _kappa, _ac1)]
+    kappa = results[1]._replace(value=cohen_kappa([first[i] for i in both], [second[i] for i in both]))
+    return PairAgreement(results[0], kappa, results[2], len(first) - len(both))
+
+
+def _shares(sums: np.ndarray) -> np.ndarray:
+    """Cells (..., W * W) to shares (..., W, W)."""
+    num_words = round(sums.shape[-1] ** 0.5)
+    tables = sums.reshape(*sums.shape[:-1], num_words, num_words)
+    return tables / tables.sum(axis=(-2, -1), keepdims=True)
+
+
+def _raw_agreement(sums: np.ndarray) -> np.ndarray:
+    return np.trace(_shares(sums), axis1=-2, axis2=-1)
+
+
+def _kappa(sums: np.ndarray) -> np.ndarray:
+    shares = _shares(sums)
+    expected = (shares.sum(axis=-1) * shares.sum(axis=-2)).sum(axis=-1)
+    observed = np.trace(shares, axis1=-2, axis2=-1)
+    return np.where(expected > 1 - 1e-9, np.nan, (observed - expected) / np.where(expected > 1 - 1e-9, 1, 1 - expected))
+
+
+def _ac1(sums: np.ndarray) -> np.ndarray:
+    shares = _shares(sums)
+    num_words = shares.shape[-1]
+    if num_words < 2:
+        return np.full(sums.shape[:-1], np.nan)
+    mean_share = (shares.sum(axis=-1) + shares.sum(axis=-2)) / 2
+    expected = (mean_share * (1 - mean_share)).sum(axis=-1) / (num_words - 1)
+    return (np.trace(shares, axis1=-2, axis2=-1) - expected) / (1 - expected)
+
+
+def krippendorff_alpha(
+    ratings: Sequence[Sequence[Rating]],
+    cluster_ids: Sequence[Hashable] | None = None,
+    num_bootstrap: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Alpha for nominal ratings[unit][rater], None where missing. Units with fewer than two ratings cannot be paired.
+
+    `n` counts the units that can be paired; clusters default to the units themselves.
+    """
+    assert cluster_ids is None or len(cluster_ids) == len(ratings), "ratings and clusters must have equal length"
+    ids = range(len(ratings)) if cluster_ids is None else cluster_ids
+    pairable = [(one, [r for r in unit if r is not None]) for one, unit in zip(ids, ratings, strict=True)]
+    pairable = [(one, unit) for one, unit in pairable if len(unit) >= 2]
+    if not pairable:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    names = {name: k for k, name in enumerate(dict.fromkeys(r for _, unit in pairable for r in unit))}
+    rows = np.zeros((len(pairable), len(names) + 1))
+    for row, (_, unit) in zip(rows, pairable, strict=True):
+        np.add.at(row, [names[rating] for rating in unit], 1)
+        counts = row[:-1]
+        row[-1] = (len(unit) ** 2 - (counts**2).sum()) / (len(unit) - 1)
+    clusters = number_clusters([one for one, _ in pairable])
+    weights = draw_weights(clusters.num, num_bootstrap, seed)
+    return estimate(_alpha, sum_by_cluster(rows, clusters), weights, len(pairable))
+
+
+def _alpha(sums: np.ndarray) -> np.ndarray:
+    """Counts of each word, then the disagreement within units: (..., W + 1) -> (...)."""
+    counts, disagreement = sums[..., :-1], sums[..., -1]
+    total = counts.sum(axis=-1)
+    expected = total**2 - (counts**2).sum(axis=-1)
+    return np.where(expected <= 0, np.nan, 1 - (total - 1) * disagreement / np.where(expected <= 0, 1, expected))

@@ -1,0 +1,98 @@
+"""What leaves for Weights & Biases: metrics and settings, secrets taken out; never texts, images or code.
+
+In: settings and named numbers. Out: a run there, or files below the run's folder (offline), or nothing (disabled).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from medprm.errors import InputError
+
+REDACTED = "[redacted]"
+_SECRET_NAME = re.compile(r"(?i)(^|[_\-.])(api_?key|key|token|secret|password|passwd|credentials?|authorization)$")
+_SECRET_VALUE = re.compile(
+    r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_\-]{16,}|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_\-]{30,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|Bearer\s+\S+|(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+)
+
+
+class TrackerFields(Protocol):
+    """The fields of the tracking settings that are read here."""
+
+    wandb: str
+    project: str
+
+
+class Tracker(Protocol):
+    """Where metrics go beside metrics.jsonl."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class NoTracker:
+    """Tracking disabled."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Nothing leaves."""
+
+    def finish(self) -> None:
+        """Nothing is open."""
+
+
+class WandbTracker:
+    """A run at Weights & Biases, online or offline."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
+
+    def finish(self) -> None:
+        self.run.finish()
+
+
+def start_tracking(settings: TrackerFields, run_name: str, config: Mapping[str, Any], folder: Path) -> Tracker:
+    """Begin a run. Code, git state and console output are not sent."""
+    if settings.wandb == "disabled":
+        return NoTracker()
+    os.environ["WANDB_DISABLE_CODE"] = "true"
+    os.environ["WANDB_DISABLE_GIT"] = "true"
+    try:
+        import wandb  # heavy and optional
+    except ImportError:
+        raise InputError(
+            f"tracking.wandb={settings.wandb} needs the package wandb: pip install 'medprm[track]', "
+            "or leave it out: tracking.wandb=disabled"
+        ) from None
+    options = wandb.Settings(console="off", save_code=False, disable_git=True, x_disable_stats=True)
+    run = wandb.init(
+        project=settings.project,
+        name=run_name,
+        dir=str(folder),
+        mode=settings.wandb,  # type: ignore[arg-type]
+        config=redact(config),
+        settings=options,
+    )
+    return WandbTracker(run)
+
+
+def redact(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same mapping with secrets replaced, known by the name of their key or by their form."""
+    return {
+        name: REDACTED if value is not None and _SECRET_NAME.search(str(name)) else _redact_value(value)
+        for name, value in values.items()
+    }
+
+
+def _redact_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return redact(value)
+    if isinstance(value, list | tuple):
+        return [_redact_value(one) for one in value]
+    return _SECRET_VALUE.sub(REDACTED, value) if isinstance(value, str) else value

@@ -1,0 +1,62 @@
+"""Our settings to `transformers.TrainingArguments`.
+
+In: TrainingSettings, the run's folder, an optional DeepSpeed configuration. Out: TrainingArguments. Keys of
+`trainer_extra` that do not exist, repeat a setting or would break the loss are refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from medprm.errors import InputError
+from medprm.training.settings import TrainingSettings
+
+# Decided by the project: the loss, the collator or the run's folder depend on them.
+FIXED = {
+    "average_tokens_across_devices": True,
+    "remove_unused_columns": False,
+    "label_names": ["labels"],
+}
+REFUSED = (*FIXED, "output_dir", "deepspeed", "label_smoothing_factor", "report_to", "push_to_hub", "group_by_length")
+
+
+def training_arguments(
+    settings: TrainingSettings,
+    output_dir: Path,
+    deepspeed: Mapping[str, Any] | None = None,
+    report_to: Sequence[str] = (),
+) -> TrainingArguments:
+    """`report_to` names loggers as transformers does ("wandb"); empty means none."""
+    extra = dict(settings.trainer_extra)
+    check_trainer_extra(extra)
+    given = {name: value for name, value in asdict(settings).items() if name != "trainer_extra"}
+    for name in ("eval_steps", "save_steps"):
+        if given[name] is None:
+            del given[name]
+    # Pinned memory is for copies to a GPU.
+    extra.setdefault("dataloader_pin_memory", not settings.use_cpu)
+    return TrainingArguments(
+        output_dir=str(output_dir),
+        deepspeed=dict(deepspeed) if deepspeed else None,
+        report_to=list(report_to),
+        **given,
+        **FIXED,
+        **extra,
+    )
+
+
+def check_trainer_extra(extra: Mapping[str, Any]) -> None:
+    """Raises InputError naming the first key that cannot be passed on."""
+    known = {one.name for one in fields(TrainingArguments) if one.init}
+    own = {one.name for one in fields(TrainingSettings)}
+    for name in extra:
+        where = f"training.trainer_extra.{name}"
+        if name in own:
+            raise InputError(f"{where}: this is a setting of its own; give training.{name}={extra[name]}")
+        if name in REFUSED:
+            raise InputError(f"{where}: decided by MedPRM and not free; leave it out")
+        if name not in known:
+            raise InputError(f"{where}: no such field of transformers.TrainingArguments; check the spelling")

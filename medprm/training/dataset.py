@@ -1,0 +1,152 @@
+"""Cases with solutions to training examples, lazily: images are decoded and texts encoded when an example is asked for.
+
+In: cases with solutions, the encoder, label settings. Out: `StepDataset` (map-style) and its counts. All texts are
+encoded once at the start, so that what is over budget is known before training; a missing image file raises then, too.
+A solution that cannot be trained on is refused and counted by reason; nothing takes its place.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from medprm.cases.schema import Case, CaseSolutions, Solution
+from medprm.encoding.collator import Example
+from medprm.encoding.encoder import Encoder
+from medprm.encoding.pixels import PixelLoader
+from medprm.encoding.settings import LabelSettings
+from medprm.encoding.targets import Targets, history_texts, step_targets
+from medprm.errors import InputError
+from medprm.images.settings import ImageSettings
+
+logger = logging.getLogger(__name__)
+
+NO_STEPS = "no steps"
+NO_LABEL = "no step with a known label"
+
+
+@dataclass
+class DatasetCounts:
+    """What was read, kept and refused. Steps and tokens are of the kept solutions."""
+
+    num_cases: int = 0
+    num_solutions_read: int = 0
+    num_solutions_kept: int = 0
+    # Reason -> number of solutions.
+    refused: dict[str, int] = field(default_factory=dict)
+    num_steps: int = 0
+    # Label text, or "unknown" -> number of steps.
+    steps_by_label: dict[str, int] = field(default_factory=dict)
+    num_text_tokens: int = 0
+    longest_text_tokens: int = 0
+    num_dropped_documents: int = 0
+    num_text_only: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class TrainingItem(NamedTuple):
+    """One solution that is trained on."""
+
+    case: Case
+    solution: Solution
+    targets: Targets
+
+
+class StepDataset(Dataset[Example]):
+    """One example per solution."""
+
+    def __init__(
+        self,
+        items: Sequence[TrainingItem],
+        counts: DatasetCounts,
+        encoder: Encoder,
+        labels: LabelSettings,
+        pixels: PixelLoader,
+    ) -> None:
+        self.items = items
+        self.counts = counts
+        self.encoder = encoder
+        self.labels = labels
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Example:
+        case, solution, targets = self.items[index]
+        pixels = self.pixels.load(case)
+        history = history_texts(targets, self.labels) if self.encoder.settings.history == "labels" else None
+        encoded = self.encoder.encode(case, solution.step_texts, pixels.num_tiles, history)
+        return Example(encoded=encoded, pixel_values=pixels.values, targets=targets)
+
+
+def build_dataset(
+    cases: Sequence[CaseSolutions],
+    encoder: Encoder,
+    labels: LabelSettings,
+    root: Path,
+    image_settings: ImageSettings,
+    max_cached_bytes: int = 512 * 2**20,
+) -> StepDataset:
+    """The data set of all solutions that have steps and a known label. Raises InputError where none has."""
+    counts = DatasetCounts(num_cases=len(cases))
+    refused: Counter[str] = Counter()
+    items = []
+    for case, solutions in cases:
+        _check_files(case, root)
+        for solution in solutions:
+            counts.num_solutions_read += 1
+            targets = step_targets(solution, labels)
+            if reason := _refusal(solution, targets):
+                refused[reason] += 1
+                continue
+            items.append(TrainingItem(case, solution, targets))
+            _count(counts, items[-1], encoder, labels)
+    counts.refused = dict(refused)
+    for reason, number in refused.items():
+        logger.warning("%d of %d solutions refused: %s", number, counts.num_solutions_read, reason)
+    if counts.num_dropped_documents:
+        logger.warning("%d documents dropped: over the text budget", counts.num_dropped_documents)
+    if not items:
+        raise InputError(
+            f"{counts.num_solutions_read} solutions of {len(cases)} cases read and none kept "
+            f"({counts.refused}); labels.kind={labels.kind} finds no label in them; choose another kind or annotate"
+        )
+    pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, max_cached_bytes)
+    return StepDataset(items, counts, encoder, labels, pixels)
+
+
+def _refusal(solution: Solution, targets: Targets) -> str | None:
+    if not solution.solution_steps:
+        return NO_STEPS
+    return None if targets.num_known else NO_LABEL
+
+
+def _check_files(case: Case, root: Path) -> None:
+    for image in case.all_images:
+        if not (root / image.path).is_file():
+            raise InputError(
+                f"case {case.case_id}: no image file {root / image.path}; paths are relative to the data's folder; "
+                "mend the path or data.root"
+            )
+
+
+def _count(counts: DatasetCounts, item: TrainingItem, encoder: Encoder, labels: LabelSettings) -> None:
+    """Encodes the texts (one tile stands for each image) and adds the solution to the counts."""
+    num_images = len(item.case.all_images)
+    encoded = encoder.encode(item.case, item.solution.step_texts, [1] * num_images)
+    counts.num_solutions_kept += 1
+    counts.num_steps += len(encoded.label_positions)
+    for text in history_texts(item.targets, labels):
+        name = text or "unknown"
+        counts.steps_by_label[name] = counts.steps_by_label.get(name, 0) + 1
+    counts.num_text_tokens += encoded.num_text_tokens
+    counts.longest_text_tokens = max(counts.longest_text_tokens, encoded.num_text_tokens)
+    counts.num_dropped_documents += encoded.dropped_documents
+    counts.num_text_only += num_images == 0

@@ -1,0 +1,90 @@
+"""Settings of training. Light: imports no torch and no transformers. Names as in `transformers.TrainingArguments`.
+
+The defaults are those of VisualPRM at full size (arXiv 2503.10291, section 3); `scale=laptop` has its own.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from medprm.errors import InputError
+
+STRATEGIES = ("no", "steps", "epoch")
+
+
+@dataclass
+class TrainingSettings:
+    """How the weights are optimised."""
+
+    # Passes over the training set [epochs]; max_steps, where positive, decides instead.
+    num_train_epochs: float = 1.0
+    # Optimiser steps; -1 means as many as num_train_epochs takes.
+    max_steps: int = -1
+    # Solutions in one forward on one device.
+    per_device_train_batch_size: int = 4
+    # Solutions in one forward on one device during evaluation.
+    per_device_eval_batch_size: int = 8
+    # Forwards whose gradients are added up before an optimiser step.
+    gradient_accumulation_steps: int = 1
+    # Highest learning rate.
+    learning_rate: float = 1e-5
+    # Course of the learning rate after warm-up: cosine, linear, constant_with_warmup, ...
+    lr_scheduler_type: str = "cosine"
+    # Warm-up: below 1 a share of all steps, else a number of steps.
+    warmup_steps: float = 0.05
+    # Weight decay of AdamW; none on biases and norms.
+    weight_decay: float = 0.05
+    # First moment's decay of AdamW.
+    adam_beta1: float = 0.9
+    # Second moment's decay of AdamW.
+    adam_beta2: float = 0.999
+    # Gradients are clipped to this norm; 0 means never.
+    max_grad_norm: float = 1.0
+    # Optimiser, by transformers' name.
+    optim: str = "adamw_torch"
+    # Compute in bfloat16, weights kept in float32 (the loss is float32 always).
+    bf16: bool = False
+    # Recompute activations in the backward pass: less memory, about a third more time.
+    activation_checkpointing: bool = False
+    # Seed of the data order and of every random number in training.
+    seed: int = 0
+    # Training loss is logged every so many steps.
+    logging_steps: int = 10
+    # When the validation split is scored during training: no, steps or epoch.
+    eval_strategy: str = "epoch"
+    # eval_strategy=steps: every so many steps.
+    eval_steps: int | None = None
+    # When a checkpoint to resume from is written: no, steps or epoch.
+    save_strategy: str = "steps"
+    # save_strategy=steps: every so many steps.
+    save_steps: int | None = 500
+    # Checkpoints kept, the newest first; null means all.
+    save_total_limit: int | None = 2
+    # Processes that read and encode beside the training process.
+    dataloader_num_workers: int = 0
+    # Train on the CPU even where a GPU is present.
+    use_cpu: bool = False
+    # Hide progress bars.
+    disable_tqdm: bool = False
+    # Any further field of transformers.TrainingArguments.
+    trainer_extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("eval_strategy", "save_strategy"):
+            if getattr(self, name) not in STRATEGIES:
+                raise InputError(f"training.{name} is {getattr(self, name)!r}; expected one of {', '.join(STRATEGIES)}")
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"training.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.learning_rate <= 0:
+            raise InputError(f"training.learning_rate is {self.learning_rate}; expected more than 0")
+        if self.max_steps < 1 and (self.max_steps != -1 or self.num_train_epochs <= 0):
+            raise InputError(
+                f"training.max_steps is {self.max_steps} and num_train_epochs {self.num_train_epochs}; expected a "
+                "positive number of steps, or max_steps=-1 with a positive number of epochs"
+            )
+        for moment in ("eval", "save"):
+            steps, strategy = getattr(self, f"{moment}_steps"), getattr(self, f"{moment}_strategy")
+            if strategy == "steps" and (steps is None or steps < 1):
+                raise InputError(
+                    f"training.{moment}_strategy is steps and {moment}_steps is {steps}; expected 1 or more steps"
+                )

@@ -1,0 +1,115 @@
+"""The Trainer of a PRM: Hugging Face's, with the loss at the label positions only.
+
+In: a native InternVL model, batches of `encoding.collator`. Out: trained weights and checkpoints, by the Trainer.
+Normalisation: the Trainer counts `labels != -100` over accumulation and ranks; the loss is divided by that number.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import EvalPrediction, Trainer
+
+from medprm.encoding.collator import UNKNOWN
+from medprm.encoding.tokens import LabelTokens
+from medprm.errors import InputError
+from medprm.scoring.step_scores import label_logits
+from medprm.training.loss import summed_loss
+
+# P(+) of each labelled step and whether the step is correct -> named numbers.
+StepMetrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+
+TARGET_NAMES = ("labels", "targets", "weights")
+
+
+class PRMTrainer(Trainer):
+    """Trains `label_tokens` at the label positions. `step_metrics` is reported on the evaluation set."""
+
+    def __init__(
+        self, *args: Any, label_tokens: LabelTokens, step_metrics: StepMetrics | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if self.args.n_gpu > 1:
+            raise InputError(
+                f"{self.args.n_gpu} GPUs in one process; expected one process per GPU; start with "
+                f"torchrun --nproc_per_node {self.args.n_gpu} train.py ..."
+            )
+        self.label_tokens = label_tokens
+        self.step_metrics = step_metrics
+        self.compute_metrics = self._evaluation_metrics
+        # Our loss is not shifted, and it is divided by `num_items_in_batch` here: every labelled step counts once.
+        self.model_accepts_loss_kwargs = True
+        self._loss_shifts_labels = False
+        self.loss_is_scaled_for_ga = True
+        # A cache would be made from either flag, and breaks the isolation of packed sequences.
+        config: Any = self.accelerator.unwrap_model(self.model).config  # type: ignore[arg-type]
+        config.use_cache = False
+        config.text_config.use_cache = False
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Summed loss / labelled steps of the whole optimiser step."""
+        targets, logits = self._forward(model, inputs)
+        loss = summed_loss(logits, **targets)
+        if num_items_in_batch is None:
+            num_items_in_batch = (targets["labels"] != UNKNOWN).sum()
+            num_averaged = 1
+        else:
+            # Ranks average their gradients; the sum over ranks is meant.
+            num_averaged = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        loss = loss * num_averaged / num_items_in_batch
+        if self.is_deepspeed_enabled and "pixel_values" not in inputs:
+            loss = loss + self._idle_vision(model)
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Logits (B, S, K) and targets; the loss is computed over all of them, not batch by batch."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            targets, logits = self._forward(model, self._prepare_inputs(inputs))
+        return None, logits, tuple(targets[name] for name in TARGET_NAMES)
+
+    def _forward(
+        self, model: nn.Module, inputs: dict[str, torch.Tensor | Any]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        inputs = dict(inputs)
+        targets = {name: inputs.pop(name) for name in TARGET_NAMES}
+        positions = inputs.pop("label_positions")
+        return targets, label_logits(model, inputs, positions, self.label_tokens.ids)
+
+    def _idle_vision(self, model: nn.Module) -> torch.Tensor:
+        """Zero times the features of a blank tile: under ZeRO-3 a rank that skips the vision tower hangs the others."""
+        native: Any = self.accelerator.unwrap_model(model)
+        vision = native.config.vision_config
+        tile = torch.zeros((1, vision.num_channels, *vision.image_size), device=self.args.device)
+        return 0.0 * native.get_image_features(pixel_values=tile, return_dict=True).pooler_output.float().sum()
+
+    def _evaluation_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Loss over all labelled steps, and the metrics on those with a correct or incorrect label.
+
+        Arrays are padded with -100 by the Trainer where batches differ in steps.
+        """
+        labels, targets, weights = (torch.from_numpy(np.asarray(one)) for one in prediction.label_ids)
+        logits = torch.from_numpy(np.asarray(prediction.predictions)).float()
+        num_labelled = int((labels != UNKNOWN).sum())
+        if num_labelled == 0:
+            raise InputError("the evaluation set has no labelled step; expected at least one; check its labels")
+        metrics = {"loss": float(summed_loss(logits, labels, targets, weights)) / num_labelled}
+        if self.step_metrics:
+            texts = self.label_tokens.texts
+            is_judged = (labels == texts.index("+")) | (labels == texts.index("-"))
+            scores = torch.softmax(logits, dim=-1)[..., 0][is_judged].numpy()
+            metrics |= self.step_metrics(scores, (labels[is_judged] == texts.index("+")).numpy())
+        return metrics
