@@ -20,13 +20,14 @@ TUNING_KINDS = ("full", "lora")
 WANDB_MODES = ("disabled", "offline", "online")
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+BUILT_IN = "cxr"
 
 
 @dataclass
 class DataSettings:
     """Which cases."""
 
-    # A word for the set, shown in tables and reports.
+    # A word for the set, shown in tables and reports; cxr alone is built in.
     name: str = "cxr"
     # Folder with train, validation and test as .jsonl or .parquet; null: the built-in phantom set.
     path: str | None = None
@@ -37,6 +38,8 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if self.path is None:
+            if self.name != BUILT_IN:
+                raise InputError(f"data={self.name} is not built in; give data.path=FOLDER (conf/data/{self.name}.yaml)")
             return
         for name, given in (("phantom", PhantomSettings()), ("annotators", SimulatedSettings())):
             if getattr(self, name) != given:

@@ -20,7 +20,7 @@ from medprm.model.tiny import build_tokenizer
 TILE_SIZE = 32
 TOKENS_PER_TILE = 4
 IMAGE_SETTINGS = ImageSettings(tile_size=TILE_SIZE, max_tiles=4)
-WORDS = "opacity effusion nodule left right lower upper lobe heart enlarged clear pneumonia fever cough pleural".split()
+WORDS = ["opacity", "effusion", "nodule", "left", "right", "lower", "lobe", "heart", "enlarged", "clear", "fever"]
 
 
 @lru_cache(maxsize=1)

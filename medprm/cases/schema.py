@@ -274,7 +274,8 @@ class Record(Solution, Case):
     """One line of a file: a case with one solution, or a case alone (no solution field given)."""
 
     def case(self) -> Case:
-        return Case.model_construct(_fields_set=self.model_fields_set & CASE_FIELDS, **self._pick(CASE_FIELDS))
+        given = self.model_fields_set & CASE_FIELDS
+        return Case.model_construct(_fields_set=given, **self._pick(CASE_FIELDS))
 
     def solution(self) -> Solution:
         return Solution.model_construct(

@@ -8,7 +8,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from medprm.config import SCHEMAS, typed
 from medprm.errors import InputError
@@ -26,6 +26,15 @@ from medprm.run import check_launch
 
 MISTAKE = 2
 INTERRUPTED = 130
+MISTAKES = (
+    InputError,
+    HydraException,
+    OmegaConfBaseException,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 
 
 def main(verb: str, conf: Path) -> NoReturn:
@@ -38,24 +47,39 @@ def run_verb(verb: str, conf: Path) -> int:
     # Else Hydra prints errors in its own form and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     ConfigStore.instance().store(f"{verb}_schema", node=SCHEMAS[verb])
+    task = _Task(verb)
     try:
-        hydra.main(version_base="1.3", config_path=str(conf), config_name=verb)(_Task(verb))()
+        hydra.main(version_base="1.3", config_path=str(conf), config_name=verb)(task)()
     except KeyboardInterrupt:
         _say("interrupted; resume=true goes on from the last complete checkpoint")
         return INTERRUPTED
-    except (InputError, HydraException, OmegaConfBaseException, FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        _say(explain(error, verb, conf))
-        return MISTAKE
-    return 0
+    except MISTAKES as error:
+        task.mistake = error
+    if task.mistake is None:
+        return 0
+    _say(explain(task.mistake, verb, conf))
+    return MISTAKE
 
 
 class _Task:
-    """What Hydra calls with the composed configuration, once per job of a multirun."""
+    """What Hydra calls with the composed configuration, once per job of a multirun; the first mistake ends it.
+
+    The mistake is kept, not raised: Hydra would add a line of its own.
+    """
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
+        self.mistake: Exception | None = None
 
     def __call__(self, composed: DictConfig) -> None:
+        if self.mistake is not None:
+            return
+        try:
+            self._run(composed)
+        except MISTAKES as error:
+            self.mistake = error
+
+    def _run(self, composed: DictConfig) -> None:
         _name_job(composed)
         config = typed(composed, SCHEMAS[self.verb])
         if self.verb == "train":
@@ -80,10 +104,10 @@ def _name_job(composed: DictConfig) -> None:
 
 def explain(error: Exception, verb: str, conf: Path) -> str:
     """One line: what is wrong, and what was probably meant."""
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}"
     if isinstance(error, MissingConfigException):
         return _explain_missing_option(error, conf)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         return _explain_setting(cause, verb, conf)
@@ -91,48 +115,58 @@ def explain(error: Exception, verb: str, conf: Path) -> str:
 
 
 def _explain_missing_option(error: MissingConfigException, conf: Path) -> str:
-    wanted = error.missing_cfg_file or ""
-    group, _, option = wanted.rpartition("/")
-    if not error.options:
-        group = group or wanted
-        hint = _suggest(group, (path.name for path in conf.iterdir() if path.is_dir()), f"{option}".join(("{}=", "")))
-        return f"{wanted}: no such group of settings{hint}"
-    return f"{group}={option}: no such option; expected one of {', '.join(sorted(error.options))}{_suggest(option, error.options, group + '={}')}"
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    options = sorted(path.stem for path in (conf / group).glob("*.yaml")) if (conf / group).is_dir() else []
+    if not group or not options:
+        near = _near(group or option, _groups(conf))
+        return f"{error.missing_cfg_file}: no such group of settings{_did_you_mean(f'+{one}=' for one in near)}"
+    near = _did_you_mean(f"{'+' * (group == 'experiment')}{group}={one}" for one in _near(option, options))
+    return f"{group}={option}: no such option; expected one of {', '.join(options)}{near}"
 
 
 def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> str:
     key = str(error.full_key or error.key or "")
-    first = _one_line(str(error).split("full_key:")[0])
-    if isinstance(error, MissingMandatoryValue):
-        return f"{key} must be given: {key}=VALUE ({verb}.py --help)"
     known = list(_keys(OmegaConf.structured(SCHEMAS[verb])))
     if key in known:
-        return f"{key}: {first}"
-    groups = [path.name for path in conf.iterdir() if path.is_dir() and path.name != "hydra"]
-    hint = _suggest(key, [*known, *groups, "experiment"]).replace("mean experiment", "mean +experiment")
-    return f"{key}: no such setting{hint}; {verb}.py --cfg job shows all"
+        return f"{key}: {_one_line(str(error).split('full_key:')[0])}"
+    near = [*_near_keys(key, known), *(f"+{one}" for one in _near(key, ["experiment"]))]
+    return f"{key}: no such setting{_did_you_mean(near)}; {verb}.py --cfg job shows all"
+
+
+def _groups(conf: Path) -> list[str]:
+    return sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def _keys(node: DictConfig, path: str = "") -> Iterator[str]:
     for name in node:
         here = f"{path}.{name}" if path else str(name)
         yield here
-        value: Any = None if OmegaConf.is_missing(node, name) else node[name]
+        value: Any = node[name]
         if isinstance(value, DictConfig):
             yield from _keys(value, here)
 
 
-def _suggest(word: str, known: Iterable[str], form: str = "{}") -> str:
-    """The nearest known words; a key is compared by its last part as well, for one put into the wrong section."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=2, cutoff=0.75)
-    last = word.rpartition(".")[2]
-    by_last: dict[str, list[str]] = {}
-    for one in known:
-        by_last.setdefault(one.rpartition(".")[2], []).append(one)
-    for name in difflib.get_close_matches(last, list(by_last), n=2, cutoff=0.75):
-        near += [one for one in by_last[name] if one not in near]
-    return f"; did you mean {' or '.join(form.format(one) for one in near[:3])}?" if near else ""
+def _near_keys(key: str, known: Sequence[str]) -> list[str]:
+    """Keys like it; by their last part, too, so that one put into the wrong section is found, and by initials (lr)."""
+    section, _, last = key.rpartition(".")
+    is_like = {name: name.rpartition(".")[2] for name in known}
+    matched = set(_near(last, is_like.values()))
+    near = [name for name in known if is_like[name] in matched or _initials(is_like[name]) == last]
+    in_section = [name for name in near if name.rpartition(".")[0] == section]
+    return in_section or near or _near(key, known)
+
+
+def _initials(name: str) -> str:
+    return "".join(part[0] for part in name.split("_") if part)
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(word, list(dict.fromkeys(known)), n=2, cutoff=0.7)
+
+
+def _did_you_mean(candidates: Iterable[str]) -> str:
+    shown = list(dict.fromkeys(candidates))[:3]
+    return f"; did you mean {' or '.join(shown)}?" if shown else ""
 
 
 def _one_line(text: str) -> str:

@@ -19,8 +19,8 @@ def image_processor(settings: ImageSettings) -> GotOcr2ImageProcessorPil:
         crop_to_patches=True,
         min_patches=1,
         max_patches=settings.max_tiles,
-        image_mean=list(IMAGENET_MEAN),
-        image_std=list(IMAGENET_STD),
+        image_mean=[float(mean) for mean in IMAGENET_MEAN],
+        image_std=[float(std) for std in IMAGENET_STD],
         do_convert_rgb=True,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, InternVLForConditionalGeneration, Trainer
 
 from medprm.encoding.collator import UNKNOWN
 from medprm.encoding.tokens import LabelTokens
@@ -80,6 +80,39 @@ class PRMTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             targets, logits = self._forward(model, self._prepare_inputs(inputs))
         return None, logits, tuple(targets[name] for name in TARGET_NAMES)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """The weights of a checkpoint, every key of them.
+
+        `save_pretrained` writes InternVL under the names of its original layout. The Trainer reads them as they are,
+        finds none of its own, warns and goes on with the weights it has; `from_pretrained` translates the names.
+        """
+        native = self.accelerator.unwrap_model(self.model if model is None else model)  # type: ignore[arg-type]
+        if not isinstance(native, InternVLForConditionalGeneration) or self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved, report = InternVLForConditionalGeneration.from_pretrained(
+            resume_from_checkpoint, dtype=native.dtype, use_safetensors=True, output_loading_info=True
+        )
+        faults = {name: sorted(map(str, keys)) for name, keys in report.items() if name.endswith("_keys") and keys}
+        if faults:
+            raise InputError(f"{resume_from_checkpoint}: weights do not fit the model: {faults}; start a new run")
+        native.load_state_dict(saved.state_dict(), strict=True)
+
+    def _load_best_model(self) -> None:
+        """`load_best_model_at_end`, by the same way."""
+        if self.is_deepspeed_enabled or self.state.best_model_checkpoint is None:
+            super()._load_best_model()
+        else:
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """What the Trainer only warns of: keys that were not loaded."""
+        if load_result.missing_keys or load_result.unexpected_keys:
+            raise InputError(
+                f"the checkpoint lacks {len(load_result.missing_keys)} keys of the model and has "
+                f"{len(load_result.unexpected_keys)} others; resume with the settings it was written with"
+            )
 
     def _forward(
         self, model: nn.Module, inputs: dict[str, torch.Tensor | Any]

@@ -1,0 +1,186 @@
+"""Plots of the report as SVG text: Best-of-N curves, calibration, confusion, score histogram.
+
+In: the mapping of metrics.json and the judged test steps. Out: `<svg ...>` to be put into a page as it is; the same
+numbers give the same text. Colours: Okabe and Ito's palette, told apart by line style and marker too.
+"""
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medprm.evaluation.steps import JudgedSteps
+from medprm.evaluation.table import SELECTOR_NAMES, selector_title, selectors_of, sizes_of
+from medprm.statistics.step_metrics import NUM_CALIBRATION_BINS, calibration_rows, confusion_rows
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#5F6368",
+)
+INK = "#202124"
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E3E5E8",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "path",
+}
+
+
+class Line(NamedTuple):
+    """How a selector is drawn."""
+
+    colour: str
+    dashes: str
+    marker: str
+
+
+LINES = {
+    "oracle": Line(INK, ":", ""),
+    "mean": Line(BLUE, "-", "o"),
+    "min": Line(VERMILION, "-", "s"),
+    "max": Line(PURPLE, "-", "^"),
+    "product": Line(SKY, "-", "v"),
+    "last": Line(GREEN, "-", "D"),
+    "weighted_vote": Line(ORANGE, "-.", "x"),
+    "majority": Line(ORANGE, "--", "P"),
+    "random": Line(GREY, "--", ""),
+}
+
+
+def best_of_n_plot(metrics: Mapping[str, Any]) -> str:
+    """Expected correctness against N with 95 % bands; the aggregation chosen on validation is drawn heavier."""
+    sizes, best = [int(size) for size in sizes_of(metrics)], metrics["best_of_n"]
+
+    def draw(axes: Axes) -> None:
+        for name in selectors_of(metrics):
+            line, numbers = LINES[name], [best[name][str(size)] for size in sizes if str(size) in best[name]]
+            at = [size for size in sizes if str(size) in best[name]]
+            is_main = name in (metrics["aggregation"], "majority", "oracle")
+            axes.plot(
+                at,
+                [number["value"] for number in numbers],
+                line.dashes,
+                color=line.colour,
+                marker=line.marker,
+                markersize=5 if is_main else 4,
+                linewidth=2.4 if name == metrics["aggregation"] else 1.8 if is_main else 1.2,
+                label=selector_title(metrics, name) if name != "random" else "random pick (pass@1)",
+            )
+            lows, highs = [number["low"] for number in numbers], [number["high"] for number in numbers]
+            axes.fill_between(at, lows, highs, color=line.colour, alpha=0.16 if is_main else 0.07, linewidth=0)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.set_xlabel("N, candidates to pick from")
+        axes.set_ylabel("share of right answers")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    label = "Best-of-N: share of right answers against the number of candidates, with 95 % bands"
+    return _svg("best-of-n", label, draw, width=9.2, height=4.2)
+
+
+def calibration_plot(steps: JudgedSteps) -> str:
+    """Share of correct steps against the mean score of each bin; the area of a point shows how many steps it holds."""
+    sums = calibration_rows(steps.is_correct, steps.scores).sum(axis=0).reshape(3, NUM_CALIBRATION_BINS)
+    counts, scores, truths = sums[:, sums[0] > 0]
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.2, label="perfectly calibrated")
+        axes.plot(scores / counts, truths / counts, "-", color=BLUE, linewidth=1.4)
+        areas = 20 + 180 * counts / counts.max()
+        axes.scatter(scores / counts, truths / counts, s=areas, color=BLUE, alpha=0.85, label="this model")
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("mean step score in bin")
+        axes.set_ylabel("share of correct steps")
+        axes.legend(loc="upper left", markerscale=0.6)
+
+    return _svg("calibration", "Calibration: share of correct steps against step score", draw)
+
+
+def confusion_plot(steps: JudgedSteps, threshold: float) -> str:
+    """Counts of true against predicted labels; shades are shares of the true label."""
+    tp, fp, fn, tn = confusion_rows(steps.is_correct, steps.scores >= threshold).sum(axis=0)
+    counts = np.array([[tp, fn], [fp, tn]])
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.where(totals > 0, totals, 1)
+
+    def draw(axes: Axes) -> None:
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+        for (row, column), count in np.ndenumerate(counts):
+            is_dark = shares[row, column] > 0.7
+            text = f"{int(count):,}\n{shares[row, column]:.1%} of row"
+            axes.text(column, row, text, ha="center", va="center", fontsize=11, color="white" if is_dark else INK)
+        axes.set_xticks([0, 1], ["correct", "incorrect"])
+        axes.set_yticks([0, 1], ["correct", "incorrect"], rotation=90, va="center")
+        axes.set_xlabel(f"predicted (correct from a score of {threshold:.3f})")
+        axes.set_ylabel("truth")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+
+    return _svg("confusion", "Confusion matrix of true and predicted step labels", draw)
+
+
+def score_histogram(steps: JudgedSteps, threshold: float) -> str:
+    """Step scores of correct and of incorrect steps, each as shares of its own label."""
+
+    def draw(axes: Axes) -> None:
+        edges = np.linspace(0, 1, 26)
+        for truth, colour, hatch, name in ((True, BLUE, "", "correct"), (False, VERMILION, "////", "incorrect")):
+            scores = steps.scores[steps.is_correct == truth]
+            if len(scores):
+                heights = np.histogram(scores, edges)[0] / len(scores)
+                axes.stairs(heights, edges, fill=True, color=colour, alpha=0.35)
+                label = f"{name} steps ({len(scores):,})"
+                axes.stairs(heights, edges, color=colour, linewidth=1.5, hatch=hatch, label=label)
+        axes.axvline(threshold, color=INK, linestyle=":", linewidth=1.4, label=f"threshold {threshold:.3f}")
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("step score")
+        axes.set_ylabel("share of the steps of a label")
+        axes.legend(loc="upper center")
+
+    return _svg("scores", "Histogram of step scores by true label", draw)
+
+
+def _svg(name: str, label: str, draw: Any, width: float = 5.2, height: float = 4.0) -> str:
+    """One plot as SVG with ids of its own and a text for those who cannot see it."""
+    # A figure of its own and settings within the block: nothing global changes, and no window system is touched.
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": f"medprm-{name}"}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=empty, transparent=True)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
+    # The size comes from the page: the viewBox keeps the shape.
+    head, body = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{label}">{body}'
+
+
+assert set(LINES) == set(SELECTOR_NAMES), "every selector of the table has a line style"

@@ -1,0 +1,151 @@
+"""report.html: one self-contained page with the numbers, the plots, the protocol and cases to look at.
+
+In: metrics, scored test solutions, their cases and a callable that gives a case's images as PNG. Out: one HTML file
+that asks the network for nothing and runs no script. All text of records is escaped by the template.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from medprm import __version__
+from medprm.cases.atomic import replaced_file
+from medprm.cases.schema import Case
+from medprm.evaluation import plots
+from medprm.evaluation.scored import ScoredError, ScoredSolution, group_by_case
+from medprm.evaluation.settings import EvaluationSettings
+from medprm.evaluation.shown_cases import CASE_RULE, pick_cases, score_colour, view_case
+from medprm.evaluation.steps import judged_steps
+from medprm.evaluation.table import (
+    BASELINE_NAMES,
+    STEP_ROWS,
+    baseline_cell,
+    selector_title,
+    selectors_of,
+    sizes_of,
+    with_interval,
+)
+
+
+def write_report(
+    path: Path,
+    metrics: Mapping[str, Any],
+    test: Sequence[ScoredSolution],
+    cases: Mapping[str, Case],
+    image_png: Callable[[str], list[bytes]],
+    title: str,
+    notes: Sequence[str],
+    settings: EvaluationSettings | None = None,
+) -> None:
+    """Write the page. `notes` are said at the top, such as that phantom data is not clinical data.
+
+    `image_png(case_id)` gives the images of a case, as PNG files in memory; it is asked only for the cases shown.
+    """
+    settings = settings or EvaluationSettings()
+    candidates = group_by_case(test)
+    picked = pick_cases(candidates, metrics["aggregation"], settings.num_report_cases, settings.seed)
+    missing = [one.case_id for one in picked if one.case_id not in cases]
+    if missing:
+        raise ScoredError(f"report: {len(missing)} scored cases have no record (first: {missing[0]!r}); expected all")
+    views = [
+        view_case(
+            one, cases[one.case_id], candidates[one.case_id], metrics["aggregation"], metrics["threshold"], image_png
+        )
+        for one in picked
+    ]
+    environment = Environment(
+        loader=PackageLoader("medprm.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        notes=list(notes),
+        metrics=metrics,
+        headline=_headline(metrics),
+        step_rows=_step_rows(metrics),
+        category_rows=_category_rows(metrics),
+        best_of_n=_best_of_n_table(metrics),
+        plots=_plots(metrics, test),
+        cases=views,
+        case_rule=CASE_RULE,
+        low_colour=score_colour(0.0),
+        high_colour=score_colour(1.0),
+        version=__version__,
+    )
+    with replaced_file(path) as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+def _headline(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(title, value with interval, what to compare it with) of the few numbers to read first."""
+    rows = []
+    steps = metrics.get("step_metrics", {})
+    for name in ("macro_f1", "auroc", "first_error_f1"):
+        if name in steps:
+            cells = {title: baseline_cell(metrics, key, name) for key, title in BASELINE_NAMES.items()}
+            chance = (
+                ["chance 0.500"] if name == "auroc" else [f"{title} {cell}" for title, cell in cells.items() if cell]
+            )
+            unit = "solutions" if name == "first_error_f1" else "steps"
+            beside = " · ".join([f"n = {steps[name]['n']:,} {unit}", *chance])
+            rows.append((STEP_ROWS[name], with_interval(steps[name]), beside))
+    if "best_of_n" in metrics:
+        best, sizes = metrics["best_of_n"], sizes_of(metrics)
+        size = "8" if "8" in sizes else sizes[-1]
+        number = best[metrics["aggregation"]][size]
+        versus = [f"pass@1 {best['pass@1']['value']:.3f}", f"oracle {best['oracle'][size]['value']:.3f}"]
+        if "majority" in best:
+            versus.insert(1, f"majority {best['majority'][size]['value']:.3f}")
+        title = f"Best-of-{size}, {metrics['aggregation']} score"
+        rows.append((title, with_interval(number), f"n = {number['n']:,} cases · " + " · ".join(versus)))
+    return rows
+
+
+def _step_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    steps = metrics.get("step_metrics", {})
+    return [
+        {"title": title, "number": steps[name], "chance": [baseline_cell(metrics, one, name) for one in BASELINE_NAMES]}
+        for name, title in STEP_ROWS.items()
+        if name in steps
+    ]
+
+
+def _category_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"title": name, "numbers": numbers} for name, numbers in metrics.get("by_category", {}).items()]
+
+
+def _best_of_n_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    if "best_of_n" not in metrics:
+        return None
+    sizes = sizes_of(metrics)
+    size = "8" if "8" in sizes else sizes[-1]
+    rows = [
+        {
+            "title": selector_title(metrics, name),
+            "is_chosen": name == metrics["aggregation"],
+            "numbers": [metrics["best_of_n"][name].get(one) for one in sizes],
+            "gap": metrics["gap_closed"].get(name, {}).get(size),
+            "versus": metrics.get("versus_majority", {}).get(name, {}).get(size),
+        }
+        for name in selectors_of(metrics)
+    ]
+    return {"sizes": sizes, "size": size, "rows": rows}
+
+
+def _plots(metrics: Mapping[str, Any], test: Sequence[ScoredSolution]) -> dict[str, Markup]:
+    """SVG made here from numbers and fixed words alone: the one text that the template does not escape."""
+    drawn = {}
+    if "best_of_n" in metrics:
+        drawn["best_of_n"] = plots.best_of_n_plot(metrics)
+    if "step_metrics" in metrics:
+        steps, threshold = judged_steps(test), metrics["threshold"]
+        drawn["calibration"] = plots.calibration_plot(steps)
+        drawn["confusion"] = plots.confusion_plot(steps, threshold)
+        drawn["scores"] = plots.score_histogram(steps, threshold)
+    return {name: Markup(svg) for name, svg in drawn.items()}

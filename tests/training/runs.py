@@ -1,0 +1,70 @@
+"""A short training run on tiny parts, and the same as a program for two processes (started with torchrun)."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tiny import IMAGE_SETTINGS, make_cases, tiny_encoder, tiny_model, tiny_tokenizer
+
+from medprm.encoding.collator import Collator
+from medprm.encoding.settings import LabelSettings
+from medprm.encoding.tokens import LabelTokens
+from medprm.training.arguments import training_arguments
+from medprm.training.dataset import StepDataset, build_dataset
+from medprm.training.settings import TrainingSettings
+from medprm.training.trainer import PRMTrainer, StepMetrics
+
+# Plain gradient descent: Adam divides by the gradient's size, and would blow a last-digit difference up.
+PLAIN = {"optim": "sgd", "lr_scheduler_type": "constant", "warmup_steps": 0.0, "max_grad_norm": 0.0}
+
+
+def tiny_dataset(folder: Path, num_cases: int = 8) -> StepDataset:
+    images = folder / "images"
+    images.mkdir(exist_ok=True)
+    cases = make_cases(images, num_cases)
+    return build_dataset(cases, tiny_encoder(), LabelSettings(), images, IMAGE_SETTINGS)
+
+
+def tiny_trainer(
+    folder: Path, dataset: StepDataset, step_metrics: StepMetrics | None = None, **settings: Any
+) -> PRMTrainer:
+    torch.set_num_threads(1)
+    chosen: dict[str, Any] = {
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "learning_rate": 0.05,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "logging_steps": 1,
+    }
+    return PRMTrainer(
+        model=tiny_model().train(),
+        args=training_arguments(TrainingSettings(**(chosen | settings)), folder / "run"),
+        train_dataset=dataset,
+        eval_dataset=dataset,
+        data_collator=Collator(pad_id=2, num_labels=2),
+        label_tokens=LabelTokens.look_up(tiny_tokenizer()),
+        step_metrics=step_metrics,
+    )
+
+
+def weights(trainer: PRMTrainer) -> dict[str, torch.Tensor]:
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def main(folder: Path) -> None:
+    """Two processes with two solutions each; rank 0 writes the weights and the logged losses."""
+    trainer = tiny_trainer(folder, tiny_dataset(folder), max_steps=3, per_device_train_batch_size=2, **PLAIN)
+    trainer.train()
+    if trainer.is_world_process_zero():
+        losses = [one["loss"] for one in trainer.state.log_history if "loss" in one]
+        save_file(weights(trainer) | {"losses": torch.tensor(losses)}, folder / "two.safetensors")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
