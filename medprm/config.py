@@ -39,11 +39,15 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.path is None:
             if self.name != BUILT_IN:
-                raise InputError(f"data={self.name} is not built in; give data.path=FOLDER (conf/data/{self.name}.yaml)")
+                raise InputError(
+                    f"data={self.name} is not built in; give data.path=FOLDER (conf/data/{self.name}.yaml)"
+                )
             return
         for name, given in (("phantom", PhantomSettings()), ("annotators", SimulatedSettings())):
             if getattr(self, name) != given:
-                raise InputError(f"data.{name} is set but data.path={self.path} reads other cases; leave one of them out")
+                raise InputError(
+                    f"data.{name} is set but data.path={self.path} reads other cases; leave one of them out"
+                )
 
 
 @dataclass
@@ -149,7 +153,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
-            raise InputError("resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one")
+            raise InputError(
+                "resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one"
+            )
         _check_threads(self.num_threads)
 
 
@@ -189,7 +195,7 @@ class EvaluateConfig:
         _check_threads(self.num_threads)
 
 
-Config = TypeVar("Config", TrainConfig, EvaluateConfig)
+Config = TypeVar("Config", bound=TrainConfig | EvaluateConfig)
 
 SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 

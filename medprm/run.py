@@ -83,12 +83,16 @@ def prepare_run_folder(folder: Path, resume: bool, overwrite: bool, ways_out: st
     if not is_first_process():
         return
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: a file is in the way; expected a folder or nothing; move it or choose another run_name")
+        raise RunError(
+            f"{folder}: a file is in the way; expected a folder or nothing; move it or choose another run_name"
+        )
     if folder.is_dir() and any(folder.iterdir()) and not resume:
         if not overwrite:
             raise RunError(f"{folder} exists already; {ways_out}")
         if not any(folder.glob(CONFIG_FILE)) and not any(folder.glob(f"*/{CONFIG_FILE}")):
-            raise RunError(f"{folder} holds no {CONFIG_FILE}, so it is no run and is not deleted; choose another run_name")
+            raise RunError(
+                f"{folder} holds no {CONFIG_FILE}, so it is no run and is not deleted; choose another run_name"
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -138,7 +142,8 @@ def check_same_config(folder: Path, config: TrainConfig) -> None:
     ]
     if differ:
         raise RunError(
-            f"{folder}: resume=true with other settings: {'; '.join(differ)}; give those it began with, or another run_name"
+            f"{folder}: resume=true with other settings: {'; '.join(differ)}; "
+            "give those it began with, or another run_name"
         )
 
 

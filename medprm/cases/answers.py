@@ -15,9 +15,10 @@ CUE = re.compile(
 )
 # `Choice_A`, `option (B)`; the letter is a capital, so that "choice a" in running text is no answer.
 NAMED_LETTER = re.compile(r"\b(?i:option|choice|answer)[\s_]+\(?([A-Z])(?![A-Za-z])")
-OPENING_LETTER = re.compile(r"\W*(?:(?i:option|choice|answer)[\s_]*)?(?:\(([A-Za-z])\)|([A-Z])(?=[\s).:,;*\-]|$))")
+OPENING_LETTER = re.compile(r"\W*(?:(?i:option|choice|answer)[\s_]*)?(?:\(([A-Za-z])\)|([A-Z])(?=[\s).:,;*/\-]|$))")
 YES_NO = re.compile(r"\W*(yes|no)\b(?=\s*(?:[.,;:!*]|$))", re.IGNORECASE)
-ARTICLES = frozenset({"a", "an", "the"})
+# Within a text only in small letters: hepatitis A is not hepatitis.
+ARTICLES = re.compile(r"^\s*(?i:an?|the)\s+(?=\w)|\b(?:an?|the)\s+(?=\w)")
 
 
 def parse_answer(text: str, options: Sequence[str] = ()) -> str | None:
@@ -97,6 +98,6 @@ def _option_of(letter: str, options: Sequence[str]) -> str | None:
 
 
 def _normalise(text: str) -> str:
-    words = re.sub(r"[^\w%+\-./<>=]+", " ", text.casefold()).split()
-    kept = [word.strip("._-/") for word in words if word not in ARTICLES]
+    words = re.sub(r"[^\w%+\-./<>=]+", " ", ARTICLES.sub("", text).casefold()).split()
+    kept = [word.strip("._-/") for word in words]
     return " ".join(word for word in kept if word) or text.strip().casefold()

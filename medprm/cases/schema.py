@@ -43,7 +43,10 @@ Scalar = str | int | float | bool | None
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # ser_json_inf_nan: NaN in a free mapping must reach the writer, which refuses it, and not turn into null.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
 
 class Metadata(_Frozen):

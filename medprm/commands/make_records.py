@@ -132,9 +132,8 @@ def _split_counts(cases: Sequence[CaseSolutions]) -> dict[str, int]:
 def _table(source: str, target: Path, reading: Reading, splits: Mapping[str, Sequence[CaseSolutions]]) -> str:
     counts = {name: _split_counts(cases) for name, cases in splits.items()}
     columns = list(next(iter(counts.values())))
-    lines = [
-        f"{source}: {reading.num_read} solutions read, {reading.num_kept} kept, {reading.num_read - reading.num_kept} refused"
-    ]
+    num_refused = reading.num_read - reading.num_kept
+    lines = [f"{source}: {reading.num_read} solutions read, {reading.num_kept} kept, {num_refused} refused"]
     lines += [f"  refused {count}: {reason}" for reason, count in reading.refused.items()]
     lines.append(f"{'':12}" + "".join(f"{column:>11}" for column in columns))
     lines += [f"{name:12}" + "".join(f"{row[column]:>11,}" for column in columns) for name, row in counts.items()]

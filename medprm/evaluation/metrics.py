@@ -64,7 +64,7 @@ def evaluate_scored(
     return {
         "threshold": threshold.value,
         "aggregation": choice.aggregation,
-        **_to_json(sections, "", notes),
+        **_to_json(sections, notes),
         "counts": counts,
         "protocol": _protocol(threshold, choice, test, settings),
         "notes": notes,
@@ -131,21 +131,25 @@ def _add_best_of_n(
         notes["best_of_n"] = "absent: no case has two candidates of known correctness to choose from"
         return
     result = best_of_n_estimates(candidates, aggregation, settings, resampling)
-    sections["best_of_n"], sections["gap_closed"] = result.estimates, result.gap_closed
+    counts["cases_with_fewer_candidates_than"] = result.left_out
+    if not any(one.is_defined for one in result.estimates["oracle"].values()):
+        notes["best_of_n"] = "absent: too few cases reach any N of max_candidates for an interval"
+        return
+    sections["best_of_n"] = {"pass@1": result.pass_at_1, **result.estimates}
+    sections["gap_closed"] = result.gap_closed
     if result.versus_majority:
         sections["versus_majority"] = result.versus_majority
     else:
         notes["best_of_n.majority"] = "absent: no candidate has a parsed answer to vote with"
-    counts["cases_with_fewer_candidates_than"] = result.left_out
 
 
-def _to_json(section: Mapping[str, Any], path: str, notes: dict[str, str]) -> dict[str, Any]:
+def _to_json(section: Mapping[str, Any], notes: dict[str, str], path: str = "") -> dict[str, Any]:
     """Estimates as JSON; those that are undefined go to the notes."""
     result: dict[str, Any] = {}
     for name, value in section.items():
         here = f"{path}.{name}" if path else name
         if not isinstance(value, Estimate):
-            result[name] = _to_json(value, here, notes)
+            result[name] = _to_json(value, notes, here)
         elif value.is_defined:
             result[name] = value.as_json()
         else:

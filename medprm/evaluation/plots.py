@@ -147,7 +147,7 @@ def score_histogram(steps: JudgedSteps, threshold: float) -> str:
 
     def draw(axes: Axes) -> None:
         edges = np.linspace(0, 1, 26)
-        for truth, colour, hatch, name in ((True, BLUE, "", "correct"), (False, VERMILION, "////", "incorrect")):
+        for truth, colour, hatch, name in ((True, BLUE, "", "correct"), (False, VERMILION, "///", "incorrect")):
             scores = steps.scores[steps.is_correct == truth]
             if len(scores):
                 heights = np.histogram(scores, edges)[0] / len(scores)
@@ -158,7 +158,7 @@ def score_histogram(steps: JudgedSteps, threshold: float) -> str:
         axes.set_xlim(0, 1)
         axes.set_xlabel("step score")
         axes.set_ylabel("share of the steps of a label")
-        axes.legend(loc="upper center")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
     return _svg("scores", "Histogram of step scores by true label", draw)
 
@@ -166,7 +166,7 @@ def score_histogram(steps: JudgedSteps, threshold: float) -> str:
 def _svg(name: str, label: str, draw: Any, width: float = 5.2, height: float = 4.0) -> str:
     """One plot as SVG with ids of its own and a text for those who cannot see it."""
     # A figure of its own and settings within the block: nothing global changes, and no window system is touched.
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": f"medprm-{name}"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"medprm-{name}"}):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
@@ -174,13 +174,15 @@ def _svg(name: str, label: str, draw: Any, width: float = 5.2, height: float = 4
         figure.savefig(buffer, format="svg", metadata=empty, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg") :].strip()
+    # matplotlib's style rule is for `*`: inside a page it would reach everything else there.
+    text = re.sub(r"\s*<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
     # The size comes from the page: the viewBox keeps the shape.
     head, body = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{label}">{body}'
+    return f'{head} role="img" aria-label="{label}" stroke-linejoin="round">{body}'
 
 
 assert set(LINES) == set(SELECTOR_NAMES), "every selector of the table has a line style"

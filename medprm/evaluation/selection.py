@@ -80,7 +80,8 @@ def choose_aggregation(validation: CandidateSet, settings: EvaluationSettings) -
 class BestOfN(NamedTuple):
     """Estimates by selector and N; `left_out` counts the cases with fewer than N candidates."""
 
-    estimates: dict[str, dict[str, Estimate] | Estimate]
+    pass_at_1: Estimate
+    estimates: dict[str, dict[str, Estimate]]
     gap_closed: dict[str, dict[str, Estimate]]
     versus_majority: dict[str, dict[str, Estimate]]
     left_out: dict[str, int]
@@ -96,10 +97,8 @@ def best_of_n_estimates(
     num_candidates = np.array([len(case.is_correct) for case in cases])
     groups = [case.group_id for case in cases]
     first = np.array([best_of_n.pass_at_1(case.is_correct) for case in cases])
-    estimates: dict[str, dict[str, Estimate] | Estimate] = {
-        "pass@1": estimate_mean(first, resampling.clusters(groups), resampling.weights)
-    }
-    by_selector: dict[str, dict[str, Estimate]] = {name: {} for name in curves}
+    pass_at_1 = estimate_mean(first, resampling.clusters(groups), resampling.weights)
+    estimates: dict[str, dict[str, Estimate]] = {name: {} for name in curves}
     selectors = [name for name in curves if name not in ("oracle", "random")]
     gap_closed: dict[str, dict[str, Estimate]] = {name: {} for name in selectors}
     versus: dict[str, dict[str, Estimate]] = {name: {} for name in selectors if name != "majority"}
@@ -108,7 +107,7 @@ def best_of_n_estimates(
         clusters = resampling.clusters([groups[i] for i in enough])
         at_size = {name: curve[enough, column] for name, curve in curves.items()}
         for name, values in at_size.items():
-            by_selector[name][str(size)] = estimate_mean(values, clusters, resampling.weights)
+            estimates[name][str(size)] = estimate_mean(values, clusters, resampling.weights)
         for name in selectors if size > 1 else []:
             gains = np.stack([at_size[name] - first[enough], at_size["oracle"] - first[enough]], axis=1)
             sums = sum_by_cluster(gains, clusters)
@@ -117,9 +116,8 @@ def best_of_n_estimates(
                 versus[name][str(size)] = paired_difference(
                     at_size[name], at_size["majority"], clusters, resampling.weights
                 )
-    estimates.update(by_selector)
     left_out = {str(size): int((num_candidates < size).sum()) for size in sizes}
-    return BestOfN(estimates, gap_closed, versus if has_answers else {}, left_out)
+    return BestOfN(pass_at_1, estimates, gap_closed, versus if has_answers else {}, left_out)
 
 
 def _curves(

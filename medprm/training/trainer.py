@@ -91,12 +91,16 @@ class PRMTrainer(Trainer):
         if not isinstance(native, InternVLForConditionalGeneration) or self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        saved, report = InternVLForConditionalGeneration.from_pretrained(
+        loaded: Any = InternVLForConditionalGeneration.from_pretrained(
             resume_from_checkpoint, dtype=native.dtype, use_safetensors=True, output_loading_info=True
         )
-        faults = {name: sorted(map(str, keys)) for name, keys in report.items() if name.endswith("_keys") and keys}
+        saved, report = loaded
+        faults = [str(key) for name in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[name]]
         if faults:
-            raise InputError(f"{resume_from_checkpoint}: weights do not fit the model: {faults}; start a new run")
+            raise InputError(
+                f"{resume_from_checkpoint}: {len(faults)} weights do not fit the model ({faults[0]}, ...); resume with "
+                "the settings it was written with"
+            )
         native.load_state_dict(saved.state_dict(), strict=True)
 
     def _load_best_model(self) -> None:

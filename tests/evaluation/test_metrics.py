@@ -161,11 +161,16 @@ def test_no_judged_step_leaves_best_of_n(make_solutions) -> None:
 
 
 def test_cases_with_fewer_candidates_are_left_out_at_that_n_and_counted(make_solutions) -> None:
-    test = [one for one in make_solutions(10, 4) if not one.solution_id.endswith("_3") or "0000" in one.case_id]
+    whole = {f"test_case_{number:04d}" for number in range(5)}
+    test = [one for one in make_solutions(10, 4) if one.case_id in whole or not one.solution_id.endswith("_3")]
     metrics = evaluate_scored([], test, SETTINGS)
-    assert metrics["best_of_n"]["mean"]["4"]["n"] == 1
+    assert metrics["best_of_n"]["mean"]["4"]["n"] == 5
     assert metrics["best_of_n"]["mean"]["2"]["n"] == 10
-    assert metrics["counts"]["cases_with_fewer_candidates_than"] == {"1": 0, "2": 0, "4": 9}
+    assert metrics["counts"]["cases_with_fewer_candidates_than"] == {"1": 0, "2": 0, "4": 5}
+    lonely = [one for one in test if one.case_id == "test_case_0000" or one.solution_id.endswith("_0")]
+    metrics = evaluate_scored([], lonely, replace(SETTINGS, max_candidates=[4]))
+    assert "best_of_n" not in metrics
+    assert "too few cases" in metrics["notes"]["best_of_n"]
 
 
 def test_a_patient_in_both_sets_raises(make_solutions) -> None:

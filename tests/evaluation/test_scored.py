@@ -46,7 +46,7 @@ def test_a_case_with_scores_becomes_scored_solutions() -> None:
     assert scored.labels == ["correct", "unknown"]
     assert scored.categories == ["analysis", None]
     assert scored.score("mean") == 0.5
-    with pytest.raises(InputError, match="2 step"):
+    with pytest.raises(InputError, match="2 labels for 1 step_scores"):
         scored_solutions(CaseSolutions(record.case(), [record.solution()]), [[0.25]], "test")
     with pytest.raises(InputError, match="0 lists of scores for 1 solutions"):
         scored_solutions(CaseSolutions(record.case(), [record.solution()]), [], "test")

@@ -1,0 +1,306 @@
+"""`train`: labelled cases to a PRM's checkpoint.
+
+In: TrainConfig. Out: a run's folder (medprm/run.py says what is in it) with `checkpoint/`, which holds weights,
+tokenizer and `medprm.json`: prompt, label tokens, label settings, threshold and aggregation chosen on validation.
+"""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib import util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from medprm import __version__
+from medprm.cases.schema import CaseSolutions
+from medprm.commands.data_source import describe_source, open_source, read_splits
+from medprm.commands.score_split import score_split
+from medprm.config import ModelSettings, TrainConfig, TuningSettings
+from medprm.encoding.collator import Collator
+from medprm.encoding.encoder import Encoder
+from medprm.encoding.preview import preview_batch
+from medprm.encoding.prm_record import describe_prm
+from medprm.encoding.settings import LabelSettings
+from medprm.encoding.targets import Targets
+from medprm.encoding.tokens import LabelTokens
+from medprm.errors import InputError
+from medprm.evaluation.metrics import choose_threshold
+from medprm.evaluation.selection import choose_aggregation, collect_candidates
+from medprm.model.loading import LoadedModel, load_checkpoint, save_checkpoint, save_tokenizer_and_settings
+from medprm.model.lora import apply_lora, merge_lora
+from medprm.model.tiny import shipped_base
+from medprm.run import (
+    check_same_config,
+    check_same_data,
+    is_first_process,
+    num_processes,
+    prepare_run_folder,
+    provenance,
+    save_config,
+    save_run,
+    set_seed_and_threads,
+    start_log,
+)
+from medprm.scoring.scorer import StepScorer
+from medprm.statistics.step_metrics import auroc, confusion_rows, macro_f1
+from medprm.tracking import Tracker, start_tracking
+from medprm.training.arguments import training_arguments
+from medprm.training.checkpoints import find_resumable
+from medprm.training.dataset import StepDataset, build_dataset
+from medprm.training.trainer import PRMTrainer
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint"
+METRICS_FILE = "metrics.jsonl"
+WAYS_OUT = "expected a new folder; resume=true goes on with it, overwrite=true deletes it, run_name=NAME starts another"
+
+
+def run(config: TrainConfig) -> Path:
+    """Train as the settings say; returns the folder of the checkpoint."""
+    folder = begin(config)
+    data = open_source(config.data, folder.parent)
+    splits = read_splits(data)
+    keep_source(folder, config, describe_source(data, splits))
+    # Before the model: under ZeRO-3, weights are sharded while they are loaded.
+    arguments = make_arguments(config, folder)
+    loaded = load_base(config.model)
+    encoder = Encoder.from_settings(loaded.tokenizer, config.encoding, loaded.image_tokens_per_tile)
+    train_set = build_dataset(
+        splits.get("train") or data.split("train"), encoder, config.labels, data.image_root, loaded.image_settings
+    )
+    validation_set = validation_dataset(splits.get("validation"), encoder, config, data.image_root, loaded)
+    save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set))
+    label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, config.labels.texts)
+    collator = Collator(pad_id=int(loaded.tokenizer.pad_token_id), num_labels=len(label_tokens.ids))  # type: ignore
+    show_first_batch(folder, train_set, collator, loaded, label_tokens)
+    tracker = track(config, folder)
+    trainer = PRMTrainer(
+        model=tuned(loaded, config.tuning),
+        args=arguments,
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        data_collator=collator,
+        label_tokens=label_tokens,
+        step_metrics=progress_metrics,
+        callbacks=[MetricsLog(folder / METRICS_FILE, tracker)],
+    )
+    trainer.train(resume_from_checkpoint=resumable(folder, config))
+    finished = finish_model(trainer, loaded, config.tuning)
+    prm = describe_prm(encoder, config.labels) | {"base": config.model.path, "medprm_version": __version__}
+    if is_first_process() and splits.get("validation") and not config.deepspeed:
+        prm |= choices(replace(finished, prm=prm), splits["validation"], data.image_root, config)
+    checkpoint = save_result(folder / CHECKPOINT, trainer, finished, prm, bool(config.deepspeed))
+    tracker.finish()
+    end_processes()
+    logger.info("the trained PRM is in %s", checkpoint)
+    return checkpoint
+
+
+def begin(config: TrainConfig) -> Path:
+    """The run's folder, log, seeds and threads; what is kept to repeat the run."""
+    folder = Path(config.output_dir)
+    prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
+    start_log(folder)
+    if config.resume and (folder / "config.yaml").is_file():
+        check_same_config(folder, config)
+    else:
+        save_config(folder, config)
+        save_run(folder, **provenance())
+    set_seed_and_threads(config.seed, config.num_threads)
+    logger.info("run %s in %s", config.run_name, folder)
+    return folder
+
+
+def keep_source(folder: Path, config: TrainConfig, source: dict[str, Any]) -> None:
+    """The data in run.json; a run that goes on must find the same data."""
+    if config.resume:
+        check_same_data(folder, source["hash"])
+    save_run(folder, data=source)
+    logger.info("data %s from %s: %s", config.data.name, source["path"], json.dumps(source["read"]))
+
+
+def make_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
+    """TrainingArguments, after checks that need the whole configuration."""
+    if config.deepspeed and util.find_spec("deepspeed") is None:
+        raise InputError("deepspeed is set but not installed: pip install 'medprm[train]', or choose deepspeed=none")
+    if config.deepspeed and config.tuning.kind == "lora":
+        raise InputError("tuning=lora with deepspeed: not supported; choose tuning=full or deepspeed=none")
+    return training_arguments(config.training, folder, config.deepspeed)
+
+
+def load_base(settings: ModelSettings) -> LoadedModel:
+    """The weights that training starts from, in single precision."""
+    source = shipped_base() if settings.path == "tiny" else settings.path
+    return load_checkpoint(source, max_tiles=settings.max_tiles, attn_implementation=settings.attn_implementation)
+
+
+def validation_dataset(
+    cases: Sequence[CaseSolutions] | None, encoder: Encoder, config: TrainConfig, root: Path, loaded: LoadedModel
+) -> StepDataset | None:
+    """The validation split with its labels as truth, whatever training's labels are; None where it is not wanted."""
+    if config.training.eval_strategy == "no":
+        return None
+    if not cases:
+        raise InputError(
+            f"no validation split in {config.data.path}; add validation.jsonl, or choose training.eval_strategy=no"
+        )
+    kind = "outcome" if config.labels.kind == "outcome" else "hybrid"
+    dataset = build_dataset(cases, encoder, LabelSettings(kind=kind), root, loaded.image_settings)
+    if len(config.labels.texts) == 3:
+        dataset.items = [one._replace(targets=_with_neutral(one.targets)) for one in dataset.items]
+    return dataset
+
+
+def _with_neutral(targets: Targets) -> Targets:
+    """Rows over + and - as rows over +, = and -."""
+    rows = tuple(None if row is None else (row[0], 0.0, row[1]) for row in targets.rows)
+    return Targets(rows=rows, weights=targets.weights)
+
+
+def _counts(validation_set: StepDataset | None) -> dict[str, Any]:
+    return {} if validation_set is None else {"validation": validation_set.counts.to_json()}
+
+
+def show_first_batch(
+    folder: Path, dataset: StepDataset, collator: Collator, loaded: LoadedModel, label_tokens: LabelTokens
+) -> None:
+    """Two examples as the model reads them, coloured by label, on the terminal and in preview.txt."""
+    if not is_first_process():
+        return
+    batch = collator([dataset[index] for index in range(min(2, len(dataset)))])
+    print(preview_batch(batch, loaded.tokenizer, label_tokens.texts, use_colour=sys.stderr.isatty()), file=sys.stderr)
+    plain = preview_batch(batch, loaded.tokenizer, label_tokens.texts, use_colour=False)
+    (folder / "preview.txt").write_text(plain + "\n", encoding="utf-8")
+    counts = dataset.counts
+    logger.info(
+        "%d of %d solutions kept (refused: %s), %d steps (%s), longest text %d tokens, %d documents dropped",
+        counts.num_solutions_kept,
+        counts.num_solutions_read,
+        counts.refused or "none",
+        counts.num_steps,
+        counts.steps_by_label,
+        counts.longest_text_tokens,
+        counts.num_dropped_documents,
+    )
+
+
+def track(config: TrainConfig, folder: Path) -> Tracker:
+    """The tracker of the first process; the others have none."""
+    settings = config.tracking if is_first_process() else replace(config.tracking, wandb="disabled")
+    return start_tracking(settings, config.run_name, asdict(config), folder)
+
+
+def tuned(loaded: LoadedModel, settings: TuningSettings) -> Any:
+    """The model with the weights that are trained set free."""
+    if settings.kind == "lora":
+        return apply_lora(loaded.model, settings)
+    if settings.freeze_vision:
+        loaded.model.model.vision_tower.requires_grad_(False)
+    return loaded.model
+
+
+class Progress(NamedTuple):
+    """What is watched while training; the evaluation has intervals, this has not."""
+
+    macro_f1: float
+    auroc: float
+
+
+def progress_metrics(scores: np.ndarray, is_correct: np.ndarray) -> dict[str, float]:
+    """Macro F1 at 0.5 and AUROC of the validation steps."""
+    counts = confusion_rows(is_correct, scores >= 0.5).sum(axis=0)
+    return Progress(float(macro_f1(counts)), auroc(is_correct, scores))._asdict()
+
+
+class MetricsLog(TrainerCallback):
+    """Everything that the Trainer logs, one JSON object a line, and to the tracker."""
+
+    def __init__(self, path: Path, tracker: Tracker) -> None:
+        self.path = path
+        self.tracker = tracker
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Steps that are done again after an interruption are logged once."""
+        if not state.is_world_process_zero:
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        with open(self.path, "a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        self.tracker.log(logs, state.global_step)
+
+
+def resumable(folder: Path, config: TrainConfig) -> str | None:
+    """The checkpoint to go on from; None at a run's start."""
+    if not config.resume:
+        return None
+    found = find_resumable(folder, num_processes())
+    logger.info("going on from %s", found or "the beginning: no complete checkpoint")
+    return str(found) if found else None
+
+
+def finish_model(trainer: PRMTrainer, loaded: LoadedModel, settings: TuningSettings) -> LoadedModel:
+    """The trained model as a plain one, adapters folded in."""
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    return replace(loaded, model=merge_lora(model) if settings.kind == "lora" else model)
+
+
+def choices(
+    finished: LoadedModel, validation: Sequence[CaseSolutions], root: Path, config: TrainConfig
+) -> dict[str, Any]:
+    """Threshold and aggregation, chosen on the validation split."""
+    scorer = StepScorer.from_loaded(finished, "the trained model", config.training.per_device_eval_batch_size)
+    scored = score_split(scorer, validation, "validation", root)
+    threshold = choose_threshold(scored, config.evaluation)
+    aggregation = choose_aggregation(collect_candidates(scored), config.evaluation)
+    logger.info("threshold %.3f: %s", threshold.value, threshold.rule)
+    logger.info("aggregation %s: %s", aggregation.aggregation, aggregation.rule)
+    return {"threshold": threshold.value, "aggregation": aggregation.aggregation}
+
+
+def save_result(
+    folder: Path, trainer: PRMTrainer, finished: LoadedModel, prm: dict[str, Any], is_sharded: bool
+) -> Path:
+    """The checkpoint, whole or not at all. Sharded weights are gathered by all processes together."""
+    draft = folder.with_name(f".{folder.name}.draft")
+    if is_first_process():
+        shutil.rmtree(draft, ignore_errors=True)
+    if is_sharded:
+        trainer.save_model(str(draft))
+    if is_first_process():
+        if is_sharded:
+            save_tokenizer_and_settings(draft, finished, prm)
+        else:
+            save_checkpoint(draft, finished, prm)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+    return folder
+
+
+def end_processes() -> None:
+    """All processes end together: one that leaves early can make another fail."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,93 @@
+"""The command line: from a public set to a data folder that opens, and one line for mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medprm.cases.folder import SPLITS, open_data
+from medprm.cases.jsonl import resolve_image
+from medprm.cases.splits import check_leakage
+from medprm.commands.make_records import main
+
+
+def _mrben(folder: Path, num_questions: int = 12) -> Path:
+    row = {
+        "Question": "Which?",
+        "Options": "A: first\nB: second",
+        "Subject": "college_medicine",
+        "Ground_Truth_Answer": "B",
+        "Ground_Truth_Answer_Modified": "B",
+        "Sampled_Model": "model",
+        "Model_Solution_Steps": ["Step 1: one", "Step 2: two", "Solution: Choice_B"],
+        "Model_Solution_Correctness": "incorrect",
+    }
+    content = {
+        f"q{i}": [
+            {**row, "Question_UUID": f"q{i}", "Model_Solution_First_Error_Step": error}
+            for error in ("2", "1", "7")[: 2 + (i == 0)]
+        ]
+        for i in range(num_questions)
+    }
+    folder.mkdir()
+    (folder / "medicine.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_counts_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _mrben(tmp_path / "mrben_medicine")
+    assert main(["mrben", "--from", str(tmp_path), "--to", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "mrben: 25 solutions read, 24 kept, 1 refused" in shown
+    assert "refused 1: the first error step is not among the steps" in shown
+    data = open_data(tmp_path / "out")
+    splits = {name: data.split(name) for name in SPLITS}
+    check_leakage(splits)
+    assert sum(len(item.solutions) for part in splits.values() for item in part) == 24
+    counts = json.loads((tmp_path / "out" / "dataset.json").read_text())["counts"]
+    assert sum(counts["splits"][name]["incorrect"] for name in SPLITS) == 24
+    assert sum(counts["splits"][name]["unknown"] for name in SPLITS) == 12 * (1 + 2)
+    assert main(["mrben", "--from", str(source), "--to", str(tmp_path / "again")]) == 0
+    assert open_data(tmp_path / "again").content_hash() == data.content_hash()
+
+
+def test_existing_records_are_kept_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["mrben", "--from", str(_mrben(tmp_path / "set")), "--to", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    before = open_data(tmp_path / "out").content_hash()
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "exists; give another --to, or --overwrite" in capsys.readouterr().err
+    assert open_data(tmp_path / "out").content_hash() == before
+    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert open_data(tmp_path / "out").content_hash() != before
+
+
+@pytest.mark.parametrize("source", ["nih", "mrben", "vqa_rad"])
+def test_missing_sets_are_one_line_and_exit_code_2(
+    tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for origin in (tmp_path, tmp_path / "none"):
+        assert main([source, "--from", str(origin), "--to", str(tmp_path / "out")]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith("make_records: ")
+        assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_source_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["mimic", "--from", "a", "--to", "b"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("source", ["nih", "vqa_rad"])
+def test_images_of_real_sets_are_found_from_a_relative_folder(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    (tmp_path / "link").symlink_to(real_data)
+    monkeypatch.chdir(tmp_path)
+    assert main([source, "--from", "link", "--to", "out"]) == 0
+    data = open_data(tmp_path / "out")
+    for name in SPLITS:
+        for item in data.split(name):
+            assert all(resolve_image(data.image_root, image).is_file() for image in item.case.all_images)
