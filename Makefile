@@ -19,14 +19,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## train and evaluate the built-in example on this machine's CPU; ends with a table and a report
-	CUDA_VISIBLE_DEVICES= $(BIN)/python train.py +experiment=cxr run_name=demo overwrite=true
-	CUDA_VISIBLE_DEVICES= $(BIN)/python evaluate.py +experiment=cxr run_name=demo overwrite=true
+	CUDA_VISIBLE_DEVICES= $(BIN)/python train.py run_name=demo overwrite=true
+	CUDA_VISIBLE_DEVICES= $(BIN)/python evaluate.py run_name=demo overwrite=true
 
 test: $(STAMP) ## the tests without marks and those marked distributed; offline
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -rs
 
 test-all: $(STAMP) ## the tests marked slow or browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or browser" --timeout 1800 -rs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or browser" --timeout 1800 -rs || [ $$? -eq 5 ]  # 5: none is marked so
 
 check: $(STAMP) ## formatting, lint and types
 	$(BIN)/ruff format --check .

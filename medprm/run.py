@@ -89,7 +89,7 @@ def prepare_run_folder(folder: Path, resume: bool, overwrite: bool, ways_out: st
     if folder.is_dir() and any(folder.iterdir()) and not resume:
         if not overwrite:
             raise RunError(f"{folder} exists already; {ways_out}")
-        if not any(folder.glob(CONFIG_FILE)) and not any(folder.glob(f"*/{CONFIG_FILE}")):
+        if not (folder / CONFIG_FILE).is_file():
             raise RunError(
                 f"{folder} holds no {CONFIG_FILE}, so it is no run and is not deleted; choose another run_name"
             )

@@ -8,11 +8,15 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from medprm import import_last  # noqa: E402
+from medprm import import_last
 
 import_last(ROOT)
 
-import pytest  # noqa: E402
+# The suite is offline.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import pytest
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,8 @@ def real_data() -> Path:
     if os.environ.get("MEDPRM_REQUIRE_REAL_DATA") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Skips are counted even where there are none."""
+    terminalreporter.write_line(f"skipped: {len(terminalreporter.stats.get('skipped', []))}")

@@ -46,7 +46,7 @@ def run_verb(verb: str, conf: Path) -> int:
     """Run the verb with `sys.argv`; returns the exit code."""
     # Else Hydra prints errors in its own form and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    ConfigStore.instance().store(f"{verb}_schema", node=SCHEMAS[verb])
+    store_schemas()
     task = _Task(verb)
     try:
         hydra.main(version_base="1.3", config_path=str(conf), config_name=verb)(task)()
@@ -59,6 +59,12 @@ def run_verb(verb: str, conf: Path) -> int:
         return 0
     _say(explain(task.mistake, verb, conf))
     return MISTAKE
+
+
+def store_schemas() -> None:
+    """Make the typed settings known to Hydra, by the names that conf/train.yaml and conf/evaluate.yaml use."""
+    for verb, schema in SCHEMAS.items():
+        ConfigStore.instance().store(f"{verb}_schema", node=schema)
 
 
 class _Task:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils import logging as transformers_logging
 
 from medprm.cases.jsonl import resolve_image
 from medprm.cases.schema import Case, CaseSolutions
@@ -101,6 +102,7 @@ def begin(config: EvaluateConfig) -> Path:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     start_log(folder)
+    transformers_logging.disable_progress_bar()  # of weight files; ours stay
     save_config(folder, config)
     save_run(folder, **provenance())
     set_seed_and_threads(config.seed, config.num_threads)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging as transformers_logging
 
 from medprm import __version__
 from medprm.cases.schema import CaseSolutions
@@ -109,6 +110,7 @@ def begin(config: TrainConfig) -> Path:
     folder = Path(config.output_dir)
     prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
     start_log(folder)
+    transformers_logging.disable_progress_bar()  # of weight files; ours stay
     if config.resume and (folder / "config.yaml").is_file():
         check_same_config(folder, config)
     else:

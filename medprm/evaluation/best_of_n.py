@@ -144,4 +144,6 @@ def weighted_vote(
             winners = (heard >= best - 1e-9) & (num_votes > 0)
             share = (winners * share_right).sum(axis=1) / np.maximum(winners.sum(axis=1), 1)
             results[place + 1] = float(share.mean())
+    # One candidate needs no sampling.
+    results[1] = float((member @ share_right).mean())
     return np.array([results[size] for size in sizes])

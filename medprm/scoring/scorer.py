@@ -48,7 +48,7 @@ class StepScorer:
         self,
         loaded: LoadedModel,
         encoder: Encoder,
-        batch_size: int = 16,
+        batch_size: int = 8,
         labels: tuple[str, ...] = VALUE_LABELS,
     ) -> None:
         assert encoder.settings.history == "plus", "scoring fills earlier turns with +"
@@ -68,7 +68,7 @@ class StepScorer:
         cls,
         folder: str | Path,
         *,
-        batch_size: int = 16,
+        batch_size: int = 8,
         dtype: str = "float32",
         device: str = "cpu",
         blank: Sequence[str] | None = None,
@@ -81,7 +81,7 @@ class StepScorer:
 
     @classmethod
     def from_loaded(
-        cls, loaded: LoadedModel, where: str, batch_size: int = 16, blank: Sequence[str] | None = None
+        cls, loaded: LoadedModel, where: str, batch_size: int = 8, blank: Sequence[str] | None = None
     ) -> "StepScorer":
         """The same for a model in memory; `where` names it in errors."""
         prm = restore_prm(loaded.prm, loaded.tokenizer, loaded.image_tokens_per_tile, where)

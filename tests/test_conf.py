@@ -1,0 +1,140 @@
+"""conf/: everything composes into typed settings, and a scale means the same under every experiment."""
+
+from dataclasses import asdict, fields
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf.errors import ConfigKeyError
+
+from medprm.commands.entry import store_schemas
+from medprm.config import EvaluateConfig, TrainConfig, typed
+from medprm.encoding.settings import LABEL_KINDS
+from medprm.errors import InputError
+from medprm.training.settings import TrainingSettings
+
+CONF = Path(__file__).parents[1] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
+SCALE_ALONE = ("model", "tuning", "deepspeed")
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}"
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name not in ("experiment", "scale")
+)
+
+
+def composed(verb: str, *overrides: str) -> Any:
+    store_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(verb, list(overrides))
+
+
+def train(*overrides: str) -> TrainConfig:
+    return typed(composed("train", *overrides), TrainConfig)
+
+
+def needs_path(option: str) -> list[str]:
+    return [] if option == "cxr" else ["data.path=somewhere"]
+
+
+@pytest.mark.parametrize(("experiment", "scale"), list(product(EXPERIMENTS, SCALES)))
+def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -> None:
+    config = train(f"+experiment={experiment}", f"scale={scale}", *needs_path(experiment))
+    assert config.run_name == experiment
+    assert config.output_dir == f"outputs/{experiment}"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_scale_resolves_alike_under_every_experiment(scale: str) -> None:
+    def of_scale(*overrides: str) -> dict[str, Any]:
+        values = asdict(train(f"scale={scale}", *overrides))
+        return {name: values[name] for name in (*SCALE_ALONE, "training")}
+
+    alone = of_scale()
+    for experiment in EXPERIMENTS:
+        assert of_scale(f"+experiment={experiment}", *needs_path(experiment)) == alone
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_sets_no_key_of_a_scale(experiment: str) -> None:
+    values = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
+    overridden = {name.removeprefix("override /") for default in values["defaults"] for name in default}
+    assert not (overridden | set(values)) & {*SCALE_ALONE, "scale", "training"}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_evaluates(experiment: str) -> None:
+    config = typed(composed("evaluate", f"+experiment={experiment}", *needs_path(experiment)), EvaluateConfig)
+    assert config.output_dir == f"outputs/{experiment}"
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes(option: str) -> None:
+    group, name = option.split("=")
+    train(option, *(needs_path(name) if group == "data" else []))
+
+
+def test_the_scales_differ() -> None:
+    configs = {scale: train(f"scale={scale}") for scale in SCALES}
+    assert configs["laptop"].model.path == "tiny" and configs["laptop"].deepspeed == {}
+    assert configs["gpu"].tuning.kind == "lora" and configs["gpu"].training.bf16
+    assert configs["node8"].deepspeed["zero_optimization"]["stage"] == 3
+    # 8 and 32 GPUs with 512 solutions a step.
+    for scale, num_gpus in (("node8", 8), ("cluster", 32)):
+        settings = configs[scale].training
+        assert num_gpus * settings.per_device_train_batch_size * settings.gradient_accumulation_steps == 512
+
+
+def test_the_command_line_beats_scale_and_experiment() -> None:
+    config = train(
+        "+experiment=cxr", "scale=node8", "model=tiny", "deepspeed=none", "training.learning_rate=3e-4", "run_name=mine"
+    )
+    assert config.model.path == "tiny" and config.deepspeed == {}
+    assert config.training.learning_rate == 3e-4 and config.training.bf16
+    assert config.output_dir == "outputs/mine"
+
+
+def test_every_kind_of_label_is_an_option() -> None:
+    assert {path.stem for path in (CONF / "labels").glob("*.yaml")} == set(LABEL_KINDS)
+    for kind in LABEL_KINDS:
+        assert train(f"labels={kind}").labels.kind == kind
+
+
+def test_the_seed_of_a_run_is_that_of_training() -> None:
+    assert train("seed=5").training.seed == 5
+
+
+def test_settings_that_no_code_reads_are_refused() -> None:
+    with pytest.raises(ConfigCompositionException):
+        train("training.lr=1")
+    with pytest.raises(ConfigKeyError):
+        train("+training.lr=1")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=nih"], "give data.path=FOLDER"),
+        (["data.path=x", "data.phantom.seed=1"], "data.phantom is set but"),
+        (["tuning=lora", "tuning.freeze_vision=true"], "freeze_vision"),
+        (["tuning.kind=qlora"], "expected one of full, lora"),
+        (["resume=true", "overwrite=true"], "leave one"),
+        (["tracking.wandb=on"], "expected one of disabled, offline, online"),
+        (["num_threads=0"], "num_threads is 0"),
+    ],
+)
+def test_settings_that_contradict_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train(*overrides)
+
+
+def test_training_settings_have_the_names_of_transformers() -> None:
+    from transformers import TrainingArguments  # heavy
+
+    known = {one.name for one in fields(TrainingArguments)}
+    assert {one.name for one in fields(TrainingSettings)} - known == {"trainer_extra"}
