@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
+_HANDLER = "medprm-run"
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed", "numpy", "pillow", "pydicom", "tokenizers")
 # What may differ when a run goes on: it does not change the weights.
 FREE_ON_RESUME = (
@@ -97,20 +98,35 @@ def prepare_run_folder(folder: Path, resume: bool, overwrite: bool, ways_out: st
     folder.mkdir(parents=True, exist_ok=True)
 
 
+class _Terminal(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to what is standard error at the moment, not at the start."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Given by the parent class; not used."""
+
+
 def start_log(folder: Path) -> None:
-    """Messages to the terminal and to log.txt; warnings only from the other processes."""
-    root = logging.getLogger("medprm")
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.propagate = False
-    root.setLevel(logging.INFO if is_first_process() else logging.WARNING)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if is_first_process():
-        handlers.append(logging.FileHandler(folder / "log.txt", encoding="utf-8"))
-    for handler in handlers:
+    """Our messages to the terminal; those and the warnings of all libraries to log.txt.
+
+    The other processes show warnings of ours only.
+    """
+    everything, ours = logging.getLogger(), logging.getLogger("medprm")
+    for owner in (everything, ours):
+        for handler in [one for one in owner.handlers if one.name == _HANDLER]:
+            owner.removeHandler(handler)
+            handler.close()
+    ours.setLevel(logging.INFO if is_first_process() else logging.WARNING)
+    logging.captureWarnings(True)
+    file = logging.FileHandler(folder / "log.txt", encoding="utf-8") if is_first_process() else logging.NullHandler()
+    for owner, handler in ((ours, _Terminal()), (everything, file)):
+        handler.name = _HANDLER
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        root.addHandler(handler)
+        owner.addHandler(handler)
 
 
 def set_seed_and_threads(seed: int, num_threads: int | None) -> None:

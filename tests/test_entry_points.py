@@ -1,4 +1,4 @@
-"""However the project is started, `import evaluate` finds Hugging Face's package; --help is quick; scripts are inert."""
+"""However it is started, `import evaluate` finds Hugging Face's package; --help is quick; the scripts are inert."""
 
 import importlib.util
 import os
@@ -45,7 +45,7 @@ def found(output: str) -> Path:
 
 
 def is_hugging_faces(path: Path) -> bool:
-    return path.parent.name == "evaluate" and path.name == "__init__.py" and ROOT / "evaluate.py" != path
+    return path.parent.name == "evaluate" and path.name == "__init__.py" and path != ROOT / "evaluate.py"
 
 
 @pytest.mark.parametrize("arguments", STARTS.values(), ids=STARTS)

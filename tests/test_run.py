@@ -1,6 +1,7 @@
 """A run's folder: refused, resumed, deleted; what is kept of it; the laptop's scale on more than a laptop."""
 
 import json
+import logging
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from medprm.run import (
     save_config,
     save_run,
     set_seed_and_threads,
+    start_log,
 )
 from medprm.training.settings import TrainingSettings
 
@@ -138,6 +140,22 @@ def test_a_gpu_at_the_laptop_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(RunError, match=r"a GPU .* python train.py \+experiment=cxr scale=gpu"):
         check_launch("laptop", is_said=False, arguments=["train.py", "+experiment=cxr"])
     check_launch("laptop", is_said=True, arguments=["train.py"])
+
+
+def test_the_log_holds_our_messages_and_the_warnings_of_libraries(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_log(tmp_path)
+    logging.getLogger("medprm.made_up").info("ours")
+    logging.getLogger("made_up.library").warning("theirs")
+    logging.getLogger("made_up.library").info("chatter")
+    shown = capsys.readouterr().err
+    assert "ours" in shown and "theirs" not in shown
+    start_log(tmp_path / "..")  # another run in the same process
+    logging.getLogger("medprm.made_up").info("later")
+    assert capsys.readouterr().err.count("later") == 1
+    kept = (tmp_path / "log.txt").read_text()
+    assert "ours" in kept and "theirs" in kept and "chatter" not in kept and "later" not in kept
 
 
 def test_the_seed_decides_every_generator() -> None:

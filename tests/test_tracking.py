@@ -1,5 +1,6 @@
 """What goes to Weights & Biases: metrics and settings, no secrets; nothing where it is disabled."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,24 @@ def test_disabled_tracking_writes_nothing(tmp_path: Path) -> None:
 def test_an_offline_run_holds_metrics_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="tracking is an extra: pip install 'medprm[track]'")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    config = {"model": {"path": f"x {SECRETS['provider']}"}, "api_key": "canary-by-name", "seed": 7}
-    tracker = start_tracking(TrackingSettings(wandb="offline", project="canary-project"), "run", config, tmp_path)
-    tracker.log({"canary_loss": 0.25}, 1)
+    # The files are compressed: words without repetition stay whole in them.
+    secret = "sk-Xq7vLw2NzR8tKb5YhM3cJd"
+    config = {"model": {"path": f"plainword {secret}"}, "api_key": "wqzjvxkb", "seed": 7}
+    tracker = start_tracking(TrackingSettings(wandb="offline", project="gnostic"), "run", config, tmp_path)
+    tracker.log({"zephyr_quotient": 0.25}, 1)
     tracker.finish()
-    files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
-    content = b"".join(path.read_bytes() for path in files)
-    assert b"canary_loss" in content
-    assert SECRETS["provider"].encode() not in content and b"canary-by-name" not in content
-    assert not [path for path in files if path.suffix in (".py", ".patch")], "no code is kept"
+    content = written(tmp_path, until=b"zephyr_quotient")
+    assert b"zephyr_quotient" in content and b"plainword" in content
+    assert secret.encode() not in content and b"wqzjvxkb" not in content
+    assert not [*tmp_path.rglob("*.py"), *tmp_path.rglob("*.patch")], "no code is kept"
+
+
+def written(folder: Path, until: bytes, timeout_seconds: float = 20.0) -> bytes:
+    """All bytes below `folder`. The writer is a process of its own and may end its file a moment later."""
+    end = time.monotonic() + timeout_seconds
+    while True:
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        content = b"".join(path.read_bytes() for path in files)
+        if until in content or time.monotonic() > end:
+            return content
+        time.sleep(0.05)

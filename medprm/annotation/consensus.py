@@ -4,12 +4,11 @@ judge + and Monte Carlo score > 0.7 -> correct; judge - and score < 0.3 -> incor
 to the expert, whose verdict wins. A disputed step without an expert's verdict is unknown, never incorrect.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from medprm.annotation.settings import ConsensusSettings
 from medprm.cases.schema import Label, Sources, Step
+from medprm.cases.verdicts import majority, share_correct
 
 SIGN = {"correct": "+", "incorrect": "-", "neutral": "="}
 EXPERT_CONFIDENCE = 0.95  # as the brief's example gives an expert's verdict
@@ -28,7 +27,7 @@ def fuse(sources: Sources, settings: ConsensusSettings) -> Fused:
     expert = majority([verdict.verdict for verdict in sources.expert])
     if expert != "unknown":
         return Fused(expert, EXPERT_CONFIDENCE, "expert_verified")
-    judge, score = judge_verdict(sources), monte_carlo_score(sources)
+    judge, score = judge_verdict(sources), share_correct(sources.monte_carlo)
     if judge == "correct" and score is not None and score > settings.mc_correct_above:
         return Fused("correct", (1.0 + score) / 2, "rag_mc_consensus")
     if judge == "incorrect" and score is not None and score < settings.mc_incorrect_below:
@@ -40,21 +39,6 @@ def judge_verdict(sources: Sources) -> Label:
     return majority([verdict.verdict for verdict in sources.judge])
 
 
-def monte_carlo_score(sources: Sources) -> float | None:
-    """Share of correct rollouts over all Monte Carlo entries; None where no rollout could be read."""
-    num_correct = sum(entry.num_correct for entry in sources.monte_carlo)
-    num_readable = num_correct + sum(entry.num_wrong for entry in sources.monte_carlo)
-    return num_correct / num_readable if num_readable else None
-
-
-def majority(verdicts: Sequence[Label]) -> Label:
-    """The most frequent verdict; unknown without verdicts and at a tie."""
-    counts = Counter(verdict for verdict in verdicts if verdict != "unknown").most_common(2)
-    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
-        return "unknown"
-    return counts[0][0]
-
-
 def label_step(step: Step, sources: Sources, settings: ConsensusSettings) -> Step:
     """The step with its sources and everything that is derived from them."""
     fused = fuse(sources, settings)
@@ -63,7 +47,7 @@ def label_step(step: Step, sources: Sources, settings: ConsensusSettings) -> Ste
         "confidence": fused.confidence,
         "annotation_method": fused.method,
         "rag_label": SIGN.get(judge_verdict(sources)),
-        "mc_score": monte_carlo_score(sources),
+        "mc_score": share_correct(sources.monte_carlo),
         "sources": sources,
     }
     return step.model_copy(update={name: value for name, value in derived.items() if value is not None})

@@ -146,12 +146,6 @@ class MonteCarlo(_Frozen):
     def num_total(self) -> int:
         return self.num_correct + self.num_wrong + self.num_unparsed + self.num_truncated
 
-    @property
-    def score(self) -> float | None:
-        """Share of correct rollouts among those with a readable answer; None where no rollout has one."""
-        readable = self.num_correct + self.num_wrong
-        return self.num_correct / readable if readable else None
-
 
 class ExpertVerdict(_Frozen):
     """What one expert said of one step."""

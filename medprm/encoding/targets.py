@@ -6,10 +6,10 @@ tokens have no "=".
 Kinds: value and advantage as in VisualPRM (arXiv 2503.10291, section 3); soft is the Monte Carlo score itself.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 
 from medprm.cases.schema import Label, Solution, Step
+from medprm.cases.verdicts import majority, share_correct
 from medprm.encoding.settings import LabelSettings
 
 Row = tuple[float, ...]
@@ -58,8 +58,7 @@ def monte_carlo_score(step: Step) -> float | None:
     runs = step.sources.monte_carlo if step.sources else ()
     if not runs:
         return step.mc_score
-    num_readable = sum(run.num_correct + run.num_wrong for run in runs)
-    return sum(run.num_correct for run in runs) / num_readable if num_readable else None
+    return share_correct(runs)
 
 
 def judge_verdict(step: Step) -> Label:
@@ -68,10 +67,7 @@ def judge_verdict(step: Step) -> Label:
     if not verdicts:
         stored: dict[str | None, Label] = {"+": "correct", "-": "incorrect", "=": "neutral", None: "unknown"}
         return stored[step.rag_label]
-    counts: Counter[Label] = Counter(one.verdict for one in verdicts)
-    ranked = counts.most_common(2)
-    is_tie = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
-    return "unknown" if is_tie else ranked[0][0]
+    return majority([one.verdict for one in verdicts])
 
 
 def _row(step: Step, labels: LabelSettings) -> Row | None:

@@ -58,11 +58,11 @@ class Question(NamedTuple):
     answer: str
 
 
-def draw_lesson(rng: np.random.Generator, num_image_tokens: int, solution_share: float) -> Lesson:
-    """A solution with chance `solution_share`, else questions about film, context and passages."""
+def draw_lesson(rng: np.random.Generator, num_image_tokens: int, is_solution: bool) -> Lesson:
+    """A whole solution, or questions about film, context and passages."""
     drawn = draw_case(rng, "pretraining", 1, "train")
     film = Image.fromarray(np.uint8(draw_film(drawn.study, rng, FILM_PIXELS) * 255)).convert("RGB")
-    if rng.random() < solution_share:
+    if is_solution:
         head = opening(drawn, SOLVER, num_image_tokens)
         return Lesson([Piece(head, False), *_said(STEP_SEPARATOR.join(drawn.solutions[0].step_texts))], film)
     pieces = [Piece(opening(drawn, READER, num_image_tokens), False)]
@@ -122,7 +122,7 @@ def reading_questions(rng: np.random.Generator, study: Study) -> list[Question]:
         Question(f"Does the film mean {asked_mechanism}?", _yes(asked_mechanism == MECHANISM[name])),
         Question("Which disease is it?", COMPARTMENT[name]),
     ]
-    kept = rng.permutation(len(questions))[:6]
+    kept = rng.permutation(len(questions))[:7]
     return [questions[int(index)] for index in kept]
 
 

@@ -39,12 +39,13 @@ class PretrainSettings:
     """How long and how fast the base is pretrained."""
 
     seed: int = 0
-    num_steps: int = 1500
+    num_steps: int = 2200
     batch_size: int = 32
-    learning_rate: float = 2e-3
-    warmup_steps: int = 50
+    learning_rate: float = 2.5e-3
+    warmup_steps: int = 80
     weight_decay: float = 0.05
-    solution_share: float = 0.25  # of the lessons that are whole solutions
+    solution_share: float = 0.2  # of the batches that are whole solutions
+    bf16: bool = False  # compute in bfloat16: a third faster where the processor has it
     vocab_size: int = 1152
 
 
@@ -63,7 +64,8 @@ def pretrain(settings: PretrainSettings) -> LoadedModel:
     recent: list[float] = []
     model.train()
     for step, batch in zip(range(1, settings.num_steps + 1), batches, strict=False):
-        loss = lesson_loss(model, batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
+            loss = lesson_loss(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -106,8 +108,8 @@ class _Lessons(IterableDataset):
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         rng = np.random.default_rng([PRETRAINING_SEED, self.settings.seed])
         while True:
-            share = self.settings.solution_share
-            lessons = [draw_lesson(rng, self.num_image_tokens, share) for _ in range(self.settings.batch_size)]
+            is_solution = bool(rng.random() < self.settings.solution_share)  # one kind a batch: little padding
+            lessons = [draw_lesson(rng, self.num_image_tokens, is_solution) for _ in range(self.settings.batch_size)]
             yield collate_lessons(self.tokenizer, lessons)
 
 
@@ -146,7 +148,7 @@ def _piece_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def _tokenizer_texts(settings: PretrainSettings) -> list[str]:
     """A sample of lessons, and general words for texts that are not the phantom's."""
     rng = np.random.default_rng([PRETRAINING_SEED, settings.seed, 1])
-    lessons = [draw_lesson(rng, 1, 0.5) for _ in range(600)]
+    lessons = [draw_lesson(rng, 1, number % 2 == 0) for number in range(600)]
     judging = "Judge each step of the medical solution: + if right so far, - if wrong.\n### Solution Process:\n"
     texts = ["".join(piece.text for piece in lesson.pieces) + judging for lesson in lessons]
     return texts + [f"a {word} {word} {word}" for word in GENERAL_WORDS.split()] * 20

@@ -2,9 +2,10 @@
 
 import pytest
 
-from medprm.annotation.consensus import fuse, label_step, majority
+from medprm.annotation.consensus import fuse, label_step
 from medprm.annotation.settings import ConsensusSettings
 from medprm.cases.schema import ExpertVerdict, JudgeVerdict, Label, MonteCarlo, Sources, Step
+from medprm.cases.verdicts import majority
 from medprm.errors import InputError
 
 

@@ -19,6 +19,7 @@ from medprm.cases.schema import (
     join,
     to_json,
 )
+from medprm.cases.verdicts import share_correct
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "record_example.json"
 
@@ -109,6 +110,6 @@ def test_image_paths_stay_below_the_root(path: str) -> None:
 
 def test_monte_carlo_score_counts_readable_rollouts_only() -> None:
     counts = MonteCarlo(num_correct=3, num_wrong=1, num_unparsed=2, num_truncated=2)
-    assert counts.score == 0.75
+    assert share_correct([counts]) == 0.75
     assert counts.num_total == 8
-    assert MonteCarlo(num_correct=0, num_wrong=0, num_unparsed=4).score is None
+    assert share_correct([MonteCarlo(num_correct=0, num_wrong=0, num_unparsed=4)]) is None

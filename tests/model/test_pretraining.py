@@ -11,7 +11,7 @@ from medprm.model.tiny import build_model
 
 def test_only_the_assistant_is_trained() -> None:
     tokenizer = tiny_tokenizer()
-    lessons = [draw_lesson(np.random.default_rng(seed), 4, 0.5) for seed in range(6)]
+    lessons = [draw_lesson(np.random.default_rng(seed), 4, seed % 2 == 0) for seed in range(6)]
     batch = collate_lessons(tokenizer, lessons)
     for row, lesson in enumerate(lessons):
         trained = batch["input_ids"][row][batch["trained"][row]]
@@ -24,7 +24,7 @@ def test_only_the_assistant_is_trained() -> None:
 def test_loss_does_not_depend_on_padding() -> None:
     tokenizer = tiny_tokenizer()
     model = build_model(tokenizer, 0).eval()
-    lessons = [draw_lesson(np.random.default_rng(seed), 16, 1.0) for seed in (1, 2)]
+    lessons = [draw_lesson(np.random.default_rng(seed), 16, True) for seed in (1, 2)]
     batches = [collate_lessons(tokenizer, [lesson]) for lesson in lessons]
     counts = [int(batch["trained"].sum()) for batch in batches]
     with torch.inference_mode():

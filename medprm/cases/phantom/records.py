@@ -23,7 +23,6 @@ from medprm.cases.schema import (
 
 QUESTIONS = {False: "What is the most likely diagnosis?", True: "Which test does the guideline put first?"}
 GENERATORS = ("policy_a", "policy_b", "policy_c")  # drawn at random: no policy is better than another
-LETTERS = "ABCD"
 
 
 class PhantomCase(NamedTuple):
@@ -46,11 +45,10 @@ def draw_cases(rng: np.random.Generator, num_patients: int, num_candidates: int,
 def draw_case(rng: np.random.Generator, patient_id: str, num_candidates: int, split: str) -> PhantomCase:
     study = draw_study(rng)
     options = tuple(rng.permutation([study.answer, *study.wrong_answers]).tolist()) if study.has_options else ()
-    letters = dict(zip(options, LETTERS, strict=False))
     case_id = f"case-{rng.integers(16**10):010x}"
     case = _as_case(rng, study, case_id, patient_id, options, split)
     habit = draw_habit(rng)
-    truths = [draw_solution(rng, study, habit, letters) for _ in range(num_candidates)]
+    truths = [draw_solution(rng, study, habit) for _ in range(num_candidates)]
     solutions = [
         Solution(
             solution_id=f"{case_id}-{rng.integers(16**8):08x}",

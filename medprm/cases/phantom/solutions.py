@@ -108,18 +108,18 @@ def draw_habit(rng: np.random.Generator) -> Habit:
     return Habit(right, tuple((1 - right) * share for share in shares))  # type: ignore[arg-type]
 
 
-def draw_solution(rng: np.random.Generator, study: Study, habit: Habit, letters: dict[str, str]) -> TrueSolution:
-    """One candidate. `letters` maps an option's text to its letter (empty for an open question)."""
+def draw_solution(rng: np.random.Generator, study: Study, habit: Habit) -> TrueSolution:
+    """One candidate."""
     kinds = _draw_kinds(rng, study)
     answers = (study.answer, *study.wrong_answers)
     which = int(rng.choice(4, p=[habit.right, *habit.wrong]))
     claims = _true_claims(study)
     if which:
-        _go_wrong(rng, study, claims, which, kinds)
+        _go_wrong(rng, study, claims, which)
     if rng.random() < (0.3 if which == 0 else 0.15):
         _add_harmless_error(rng, study, claims, kinds)
     assert claims.answer == answers[which], f"the claims lead to {claims.answer}, not to {answers[which]}"
-    steps = [_write(rng, study, claims, kind, letters) for kind in kinds]
+    steps = [_write(rng, study, claims, kind) for kind in kinds]
     return TrueSolution(steps, answers[which], which == 0)
 
 
@@ -153,7 +153,7 @@ def _true_claims(study: Study) -> _Claims:
     )
 
 
-def _go_wrong(rng: np.random.Generator, study: Study, claims: _Claims, which: int, kinds: list[str]) -> None:
+def _go_wrong(rng: np.random.Generator, study: Study, claims: _Claims, which: int) -> None:
     """Set the claims that lead to wrong answer number `which`; later claims follow from the wrong one."""
     by_inference = rng.random() < 0.2  # the findings are right, the conclusion is not
     if which == 3 and not study.asks_for_test:
@@ -229,9 +229,7 @@ def _add_harmless_error(rng: np.random.Generator, study: Study, claims: _Claims,
         claims.test = study.undocumented_tests[0]
 
 
-def _write(
-    rng: np.random.Generator, study: Study, claims: _Claims, kind: str, letters: dict[str, str]
-) -> TrueStep:
+def _write(rng: np.random.Generator, study: Study, claims: _Claims, kind: str) -> TrueStep:
     key, values = kind, {"claim": ""}
     if kind == "view":
         values["claim"] = ("an " if claims.view == "AP" else "a ") + claims.view
@@ -249,8 +247,7 @@ def _write(
     elif kind == "guideline":
         values |= {"claim": claims.test, "compartment": claims.compartment, "guideline": study.guideline}
     else:
-        letter = letters.get(claims.answer)
-        values["claim"] = f"({letter}) {claims.answer}" if letter else claims.answer
+        values["claim"] = claims.answer
     error = claims.wrong.get(kind)
     content = str(rng.choice(SENTENCES[key])).format(**values)
     return TrueStep(kind, content, error is None, error)

@@ -1,0 +1,159 @@
+"""`evaluate` for real: what it writes, that the numbers are those of the scores, and the controls."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from small_run import SIZES, evaluate_config, write_records
+
+from medprm.cases.folder import open_data
+from medprm.cases.schema import CaseSolutions
+from medprm.commands import evaluate
+from medprm.errors import InputError
+from medprm.evaluation.scored import read_scored
+from medprm.model.loading import load_checkpoint
+from medprm.scoring.scorer import StepScorer
+
+
+def test_it_writes_scores_numbers_and_a_report(evaluated: Path) -> None:
+    assert evaluated.name == "evaluation"
+    scored = read_scored(evaluated / "scored.jsonl")
+    assert len(scored) == 3 * (SIZES["validation"] + SIZES["test"])
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    for number in (
+        metrics["step_metrics"]["macro_f1"],
+        metrics["best_of_n"]["pass@1"],
+        metrics["best_of_n"]["mean"]["2"],
+        metrics["best_of_n"]["oracle"]["2"],
+    ):
+        assert {"value", "low", "high", "n"} <= number.keys()
+    report = (evaluated / "report.html").read_text()
+    assert "data:image/png;base64," in report and "http://" not in report.replace("http://www.w3.org", "")
+
+
+def test_the_scores_are_those_of_the_checkpoint(evaluated: Path, trained: Path, records: Path) -> None:
+    checkpoint = trained / "checkpoint"
+    scorer = StepScorer.from_loaded(load_checkpoint(checkpoint), str(checkpoint))
+    by_solution = {(one.case_id, one.solution_id): one for one in read_scored(evaluated / "scored.jsonl")}
+    for case, solutions in open_data(records).split("test"):
+        for solution, scores in zip(solutions, scorer.score(case, solutions, records), strict=True):
+            found = by_solution[case.case_id, solution.solution_id or ""]
+            assert found.split == "test" and found.labels == list(solution.labels)
+            # Another batch: 1e-7 measured in float32.
+            assert found.step_scores == pytest.approx(scores, abs=1e-5)
+
+
+def test_threshold_and_aggregation_are_those_in_the_checkpoint(evaluated: Path, trained: Path) -> None:
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    prm = json.loads((trained / "checkpoint" / "medprm.json").read_text())
+    assert metrics["threshold"] == pytest.approx(prm["threshold"], abs=1e-5)
+    assert metrics["aggregation"] == prm["aggregation"]
+
+
+def test_the_table_and_the_report_end_the_output(
+    trained: Path, records: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = evaluate.run(evaluate_config(records, trained, name="again"))
+    shown = capsys.readouterr().out
+    assert "macro F1" in shown and "Best-of-N" in shown
+    assert shown.rstrip().splitlines()[-1].endswith(str(folder / "report.html"))
+
+
+def test_results_are_not_overwritten_unasked(evaluated: Path, trained: Path, records: Path) -> None:
+    with pytest.raises(InputError, match="overwrite=true"):
+        evaluate.run(evaluate_config(records, trained))
+    (evaluated / "config.yaml").rename(evaluated / "renamed.yaml")
+    with pytest.raises(InputError, match="is not deleted"):
+        evaluate.run(evaluate_config(records, trained, overwrite=True))
+    (evaluated / "renamed.yaml").rename(evaluated / "config.yaml")
+
+
+def test_a_run_without_a_checkpoint_says_what_to_do(records: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train first .* checkpoint=FOLDER"):
+        evaluate.run(evaluate_config(records, tmp_path / "nothing"))
+
+
+def test_a_base_is_not_a_prm(base: Path, records: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="train a PRM first"):
+        evaluate.run(evaluate_config(records, tmp_path / "run", checkpoint=str(base)))
+
+
+def test_the_first_cases_alone(trained: Path, records: Path, tmp_path: Path) -> None:
+    config = evaluate_config(records, tmp_path / "run", checkpoint=str(trained / "checkpoint"), max_cases=2)
+    folder = evaluate.run(config)
+    scored = read_scored(folder / "scored.jsonl")
+    assert [sum(one.split == split for one in scored) for split in ("validation", "test")] == [6, 6]
+    assert "2 cases of the test split are left out" in (folder / "log.txt").read_text()
+    assert "first 2 cases" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("what", ["images", "context", "documents"])
+def test_permuted_inputs_come_from_another_patient(what: str, tmp_path: Path) -> None:
+    cases = distinct(open_data(write_records(tmp_path / "set")).split("train"))
+    permuted = evaluate.permute_input(cases, what, seed=0)
+    owner = {input_of(item, what): item.case.group_id for item in cases}
+    assert len(owner) == len(cases), "every input is another"
+    donors = [owner[input_of(item, what)] for item in permuted]
+    assert all(donor != item.case.group_id for donor, item in zip(donors, permuted, strict=True))
+    assert len(set(donors)) == len(donors), "each patient gives once"
+    for before, after in zip(cases, permuted, strict=True):
+        changed = set(evaluate.FIELDS[what])
+        assert before.solutions == after.solutions
+        assert before.case.model_dump(exclude=changed) == after.case.model_dump(exclude=changed)
+
+
+def distinct(cases: list[CaseSolutions]) -> list[CaseSolutions]:
+    """The cases with a context and a document of their own."""
+    made = []
+    for number, (case, solutions) in enumerate(cases):
+        context = case.clinical_context.model_copy(update={"age": 20 + number})
+        documents = tuple(one.model_copy(update={"text": f"passage {number}"}) for one in case.documents)
+        made.append(
+            CaseSolutions(case.model_copy(update={"clinical_context": context, "documents": documents}), solutions)
+        )
+    return made
+
+
+def input_of(item: CaseSolutions, what: str) -> str:
+    return str([getattr(item.case, name) for name in evaluate.FIELDS[what]])
+
+
+def test_the_permutation_follows_the_seed(tmp_path: Path) -> None:
+    cases = open_data(write_records(tmp_path / "set")).split("train")
+    first, again, other = (evaluate.permute_input(cases, "images", seed) for seed in (0, 0, 1))
+    assert first == again and first != other
+
+
+def test_one_patient_cannot_be_permuted(tmp_path: Path) -> None:
+    cases = open_data(write_records(tmp_path / "set")).split("test")[:1]
+    with pytest.raises(InputError, match="expected at least 2"):
+        evaluate.permute_input(cases, "images", seed=0)
+
+
+def test_controls_have_folders_of_their_own(trained: Path, records: Path) -> None:
+    assert evaluate.result_name(evaluate_config(records, trained, permute="images")) == "permuted_images"
+    assert evaluate.result_name(evaluate_config(records, trained, blank=["images", "context"])) == (
+        "blank_images_blank_context"
+    )
+    assert evaluate.result_name(evaluate_config(records, trained, permute="images", name="x")) == "x"
+
+
+def test_a_permuted_image_changes_the_scores_of_the_test_split_only(
+    evaluated: Path, trained: Path, records: Path
+) -> None:
+    folder = evaluate.run(evaluate_config(records, trained, permute="images"))
+    before, after = scores_by_split(evaluated), scores_by_split(folder)
+    assert before["validation"] == after["validation"]
+    assert before["test"] != after["test"]
+    assert "swapped between the patients" in (folder / "report.html").read_text()
+
+
+def test_a_blank_image_is_a_control(evaluated: Path, trained: Path, records: Path) -> None:
+    folder = evaluate.run(evaluate_config(records, trained, blank=["images"]))
+    assert scores_by_split(evaluated)["validation"] != scores_by_split(folder)["validation"]
+
+
+def scores_by_split(folder: Path) -> Mapping[str, list[list[float]]]:
+    scored = read_scored(folder / "scored.jsonl")
+    return {split: [one.step_scores for one in scored if one.split == split] for split in ("validation", "test")}

@@ -1,0 +1,220 @@
+"""`train` for real on a model of two layers: what a run leaves, how it goes on, and each way of training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from small_run import SIZES, train_arguments, train_config, write_records
+
+from medprm.cases.folder import open_data
+from medprm.commands import train
+from medprm.config import TrackingSettings, TuningSettings
+from medprm.encoding.settings import EncodingSettings, LabelSettings
+from medprm.errors import InputError
+from medprm.model.loading import load_checkpoint
+from medprm.run import RunError
+from medprm.scoring.aggregate import AGGREGATORS
+from medprm.scoring.scorer import StepScorer
+
+ROOT = Path(__file__).parents[2]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoint" / "model.safetensors")
+
+
+def test_a_run_leaves_what_repeats_it(trained: Path, records: Path) -> None:
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["training"]["max_steps"] == 6 and config["data"]["path"] == str(records)
+    kept = json.loads((trained / "run.json").read_text())
+    assert len(kept["data"]["hash"]) == 64 and kept["data"]["read"]["train"]["cases"] == SIZES["train"]
+    assert kept["versions"]["torch"] == torch.__version__
+    counts = kept["counts"]["train"]
+    assert counts["num_solutions_kept"] + sum(counts["refused"].values()) == counts["num_solutions_read"] == 24
+    assert {"config.yaml", "run.json", "log.txt", "metrics.jsonl", "preview.txt", "checkpoint"} <= {
+        path.name for path in trained.iterdir()
+    }
+
+
+def test_metrics_are_logged_step_by_step(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert any("eval_macro_f1" in line and "eval_auroc" in line for line in lines)
+
+
+def test_the_preview_shows_every_target(trained: Path) -> None:
+    shown = (trained / "preview.txt").read_text()
+    assert "[target +]" in shown and "### Solution Process:" in shown and "\033" not in shown
+
+
+def test_the_checkpoint_scores_by_itself(trained: Path, records: Path) -> None:
+    checkpoint = trained / "checkpoint"
+    loaded = load_checkpoint(checkpoint)
+    assert loaded.prm is not None
+    assert 0 <= loaded.prm["threshold"] <= 1
+    assert loaded.prm["aggregation"] in AGGREGATORS
+    scorer = StepScorer.from_loaded(loaded, str(checkpoint))
+    case, solutions = open_data(records).split("test")[0]
+    scores = scorer.score(case, solutions, records)
+    assert [len(row) for row in scores] == [len(one.solution_steps) for one in solutions]
+    assert all(0 <= score <= 1 for row in scores for score in row)
+
+
+def test_training_changes_the_weights_and_lowers_the_loss(trained: Path, base: Path) -> None:
+    before = load_file(base / "model.safetensors")
+    assert any(not torch.equal(before[name], value) for name, value in weights(trained).items())
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert float(losses[-1]) < float(losses[0])
+
+
+def test_the_same_run_gives_the_same_weights(trained: Path, base: Path, records: Path, tmp_path: Path) -> None:
+    train.run(train_config(base, records, tmp_path / "again"))
+    first, second = weights(trained), weights(tmp_path / "again")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_seed_gives_other_weights(trained: Path, base: Path, records: Path, tmp_path: Path) -> None:
+    train.run(train_config(base, records, tmp_path / "other", training={"seed": 1}, seed=1))
+    first, second = weights(trained), weights(tmp_path / "other")
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(base: Path, records: Path, tmp_path: Path) -> None:
+    """SIGKILL after the first checkpoint; resumed, bit for bit as the run that was not interrupted."""
+    longer = {"max_steps": 80, "save_steps": 5}
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "train.py", *train_arguments(base, records, killed, longer)]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (killed / "checkpoint-5" / "trainer_state.json").is_file() or process.poll() is not None)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (killed / "checkpoint").exists()
+    train.run(train_config(base, records, whole, training=longer))
+    train.run(train_config(base, records, killed, training=longer, resume=True))
+    first, second = weights(whole), weights(killed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert "going on from" in (killed / "log.txt").read_text()
+    steps = [json.loads(line) for line in (killed / "metrics.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in steps if "loss" in one] == list(range(1, 81)), "each step is logged once"
+
+
+def wait_for(condition: Callable[[], bool], timeout_seconds: float = 120.0) -> None:
+    end = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def test_a_run_does_not_go_on_with_other_data(base: Path, tmp_path: Path) -> None:
+    records = write_records(tmp_path / "set")
+    config = train_config(base, records, tmp_path / "run", training={"max_steps": 1})
+    train.run(config)
+    lines = (records / "train.jsonl").read_text().splitlines(keepends=True)
+    (records / "train.jsonl").write_text("".join(lines[:-1]))
+    config.resume = True
+    with pytest.raises(RunError, match="the data changed"):
+        train.run(config)
+
+
+def test_an_existing_run_is_refused(trained: Path, base: Path, records: Path) -> None:
+    with pytest.raises(RunError, match=r"resume=true .* overwrite=true .* run_name="):
+        train.run(train_config(base, records, trained))
+
+
+@pytest.mark.parametrize("kind", ["outcome", "judge", "value", "advantage", "soft"])
+def test_every_kind_of_label_trains(kind: str, base: Path, tmp_path: Path) -> None:
+    records = write_records(tmp_path / "set")
+    add_sources(records)
+    labels = LabelSettings(kind=kind)
+    train.run(train_config(base, records, tmp_path / "run", labels=labels, training={"max_steps": 2}))
+    prm = json.loads((tmp_path / "run" / "checkpoint" / "medprm.json").read_text())
+    assert list(prm["label_tokens"]) == (["+", "=", "-"] if kind == "advantage" else ["+", "-"])
+    counts = json.loads((tmp_path / "run" / "run.json").read_text())["counts"]
+    assert counts["train"]["num_solutions_kept"] > 0
+    assert "=" not in counts["validation"]["steps_by_label"], "validation is judged by the truth"
+
+
+def add_sources(records: Path) -> None:
+    """Judge and Monte Carlo verdicts on every training step; validation and test have none, as in the phantom set."""
+    generator = np.random.default_rng(0)
+    lines = [json.loads(line) for line in (records / "train.jsonl").read_text().splitlines()]
+    for step in (step for line in lines for step in line["solution_steps"]):
+        num_correct = int(generator.integers(0, 9))
+        step["sources"] = {
+            "judge": [{"verdict": str(generator.choice(["correct", "incorrect"]))}],
+            "monte_carlo": [{"num_correct": num_correct, "num_wrong": 8 - num_correct}],
+        }
+    (records / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_lora_saves_a_plain_checkpoint(base: Path, records: Path, tmp_path: Path) -> None:
+    tuning = TuningSettings(kind="lora", r=2, lora_alpha=4, lora_dropout=0.0)
+    train.run(train_config(base, records, tmp_path / "run", tuning=tuning, training={"max_steps": 2}))
+    before, after = load_file(base / "model.safetensors"), weights(tmp_path / "run")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all("language_model" in name for name in changed)
+
+
+def test_a_frozen_vision_tower_stays(base: Path, records: Path, tmp_path: Path) -> None:
+    tuning = TuningSettings(freeze_vision=True)
+    train.run(train_config(base, records, tmp_path / "run", tuning=tuning, training={"max_steps": 2}))
+    before, after = load_file(base / "model.safetensors"), weights(tmp_path / "run")
+    vision = [name for name in before if "vision_tower" in name]
+    assert vision and all(torch.equal(before[name], after[name]) for name in vision)
+    assert any(not torch.equal(before[name], after[name]) for name in before if "multi_modal_projector" in name)
+
+
+def test_a_control_without_images_is_saved_as_such(base: Path, records: Path, tmp_path: Path) -> None:
+    encoding = EncodingSettings(blank=["images"])
+    train.run(train_config(base, records, tmp_path / "run", encoding=encoding, training={"max_steps": 1}))
+    assert json.loads((tmp_path / "run" / "checkpoint" / "medprm.json").read_text())["encoding"]["blank"] == ["images"]
+
+
+def test_without_validation_it_must_be_said(base: Path, tmp_path: Path) -> None:
+    records = write_records(tmp_path / "set")
+    (records / "validation.jsonl").unlink()
+    with pytest.raises(InputError, match=r"no validation split .* training.eval_strategy=no"):
+        train.run(train_config(base, records, tmp_path / "a"))
+    train.run(train_config(base, records, tmp_path / "b", training={"eval_strategy": "no", "max_steps": 1}))
+    assert "threshold" not in json.loads((tmp_path / "b" / "checkpoint" / "medprm.json").read_text())
+
+
+def test_a_leak_between_splits_is_refused(base: Path, tmp_path: Path) -> None:
+    records = write_records(tmp_path / "set")
+    text = (records / "test.jsonl").read_text().replace("test_patient_0", "train_patient_0")
+    (records / "test.jsonl").write_text(text)
+    with pytest.raises(InputError, match="patient 'train_patient_0' lies in two splits"):
+        train.run(train_config(base, records, tmp_path / "run"))
+
+
+def test_deepspeed_without_the_package_says_how_to_get_it(
+    base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'medprm\[train\]'"):
+        train.make_arguments(
+            train_config(base, records, tmp_path, deepspeed={"zero_optimization": {"stage": 2}}), tmp_path
+        )
+
+
+def test_an_offline_tracker_is_fed(base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="tracking is an extra: pip install 'medprm[track]'")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    tracking = TrackingSettings(wandb="offline")
+    train.run(train_config(base, records, tmp_path / "run", tracking=tracking, training={"max_steps": 2}))
+    (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
+    assert written.stat().st_size > 0
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "run" / "wandb").rglob("*") if path.is_file())
+    assert b"opacity in" not in everything, "no clinical text is tracked"
