@@ -39,20 +39,26 @@ class PretrainSettings:
     """How long and how fast the base is pretrained."""
 
     seed: int = 0
-    num_steps: int = 2200
+    num_steps: int = 900
     batch_size: int = 32
-    learning_rate: float = 2.5e-3
-    warmup_steps: int = 80
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
     weight_decay: float = 0.05
     solution_share: float = 0.2  # of the batches that are whole solutions
     bf16: bool = False  # compute in bfloat16: a third faster where the processor has it
     vocab_size: int = 1152
 
 
-def pretrain(settings: PretrainSettings) -> LoadedModel:
-    """Build, train and return the base; deterministic for a seed and a number of threads."""
+def new_base(settings: PretrainSettings) -> LoadedModel:
+    """An untrained base with its tokenizer."""
     tokenizer = build_tokenizer(_tokenizer_texts(settings), settings.vocab_size)
     model = build_model(tokenizer, settings.seed)
+    return LoadedModel(model, tokenizer, IMAGE_SETTINGS, tokens_per_tile(model.config), None)
+
+
+def pretrain(base: LoadedModel, settings: PretrainSettings) -> LoadedModel:
+    """Train `base` in place and return it; deterministic for a seed and a number of threads."""
+    model, tokenizer = base.model, base.tokenizer
     num_parameters = sum(p.numel() for p in model.parameters())
     logger.info("%d tokens in the vocabulary, %d parameters", len(tokenizer), num_parameters)
     decayed = [p for p in model.parameters() if p.dim() > 1]
@@ -60,7 +66,7 @@ def pretrain(settings: PretrainSettings) -> LoadedModel:
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, settings))
-    batches = lesson_batches(tokenizer, settings, tokens_per_tile(model.config))
+    batches = lesson_batches(tokenizer, settings, base.image_tokens_per_tile)
     recent: list[float] = []
     model.train()
     for step, batch in zip(range(1, settings.num_steps + 1), batches, strict=False):
@@ -75,7 +81,7 @@ def pretrain(settings: PretrainSettings) -> LoadedModel:
         if step % 50 == 0 or step == settings.num_steps:
             logger.info("step %d of %d, loss %.4f", step, settings.num_steps, float(np.mean(recent[-50:])))
     model.eval()
-    return LoadedModel(model, tokenizer, IMAGE_SETTINGS, tokens_per_tile(model.config), None)
+    return base
 
 
 def lesson_loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The tiny InternVL: the same classes as the 8B model at about 1.6 million parameters, for a laptop's CPU.
+"""The tiny InternVL: the same classes as the 8B model at 1.5 million parameters, for a laptop's CPU.
 
 `shipped_base()` is the pretrained one that comes with the package (made by `python -m medprm.commands.pretrain`).
 """

@@ -18,6 +18,7 @@ from small_run import SIZES, train_arguments, train_config, write_records
 
 from medprm.cases.folder import open_data
 from medprm.commands import train
+from medprm.commands.entry import run_verb
 from medprm.config import TrackingSettings, TuningSettings
 from medprm.encoding.settings import EncodingSettings, LabelSettings
 from medprm.errors import InputError
@@ -109,6 +110,26 @@ def test_a_killed_run_goes_on_to_the_same_weights(base: Path, records: Path, tmp
     assert [one["step"] for one in steps if "loss" in one] == list(range(1, 81)), "each step is logged once"
 
 
+@pytest.mark.distributed
+def test_two_processes_share_a_run(base: Path, records: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*starter, "train.py", *train_arguments(base, records, output, {"per_device_train_batch_size": 2})],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((output / "run.json").read_text())["num_processes"] == 2
+    steps = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in steps if "loss" in one] == [1, 2, 3, 4, 5, 6]
+    assert (output / "log.txt").read_text().count("the trained PRM is in") == 1
+    assert "threshold" in json.loads((output / "checkpoint" / "medprm.json").read_text())
+
+
 def wait_for(condition: Callable[[], bool], timeout_seconds: float = 120.0) -> None:
     end = time.monotonic() + timeout_seconds
     while not condition():
@@ -125,6 +146,18 @@ def test_a_run_does_not_go_on_with_other_data(base: Path, tmp_path: Path) -> Non
     config.resume = True
     with pytest.raises(RunError, match="the data changed"):
         train.run(config)
+
+
+def test_a_multirun_gives_each_job_a_folder(
+    base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [one for one in train_arguments(base, records, tmp_path) if not one.startswith("output_dir=")]
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "seed=0,1", "run_name=sweep", *given])
+    assert run_verb("train", ROOT / "conf") == 0
+    runs = [tmp_path / "outputs" / f"sweep_{number}" for number in range(2)]
+    assert [yaml.safe_load((run / "config.yaml").read_text())["training"]["seed"] for run in runs] == [0, 1]
+    assert all((run / "checkpoint" / "medprm.json").is_file() for run in runs)
 
 
 def test_an_existing_run_is_refused(trained: Path, base: Path, records: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from tiny import tiny_tokenizer
 
 from medprm.model.lessons import draw_lesson
-from medprm.model.pretraining import PretrainSettings, collate_lessons, lesson_loss, pretrain
+from medprm.model.pretraining import PretrainSettings, collate_lessons, lesson_loss, new_base, pretrain
 from medprm.model.tiny import build_model
 
 
@@ -35,9 +35,10 @@ def test_loss_does_not_depend_on_padding() -> None:
 
 
 def test_same_seed_gives_the_same_base() -> None:
+    settings = PretrainSettings(num_steps=2, batch_size=2, vocab_size=400)
     torch.manual_seed(1)
-    first = pretrain(PretrainSettings(num_steps=2, batch_size=2, vocab_size=400))
+    first = pretrain(new_base(settings), settings)
     torch.manual_seed(2)
-    second = pretrain(PretrainSettings(num_steps=2, batch_size=2, vocab_size=400))
+    second = pretrain(new_base(settings), settings)
     for mine, theirs in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-6)
