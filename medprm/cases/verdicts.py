@@ -11,7 +11,8 @@ from medprm.cases.schema import Label, MonteCarlo
 
 def majority(verdicts: Sequence[Label]) -> Label:
     """The most frequent verdict; unknown without verdicts and at a tie. Who cannot tell has no vote."""
-    ranked = Counter(verdict for verdict in verdicts if verdict != "unknown").most_common(2)
+    counts: Counter[Label] = Counter(verdict for verdict in verdicts if verdict != "unknown")
+    ranked = counts.most_common(2)
     is_tie = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
     return "unknown" if is_tie or not ranked else ranked[0][0]
 

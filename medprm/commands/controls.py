@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(run: Path, blank_runs: dict[str, Path], truth: Path | None, seed: int) -> dict[str, Any]:
-    """Per input that was permuted: AUROC of each variant on its steps, differences, and macro F1 lost over all steps."""
+    """Per permuted input: AUROC of each variant on its steps, their differences, macro F1 lost over all steps."""
     intact, threshold = _read(run / "evaluation")
     results = {}
     for name in BLANKS:

@@ -149,4 +149,3 @@ def _to_assistant() -> str:
 
 def _yes(is_so: bool) -> str:
     return "yes" if is_so else "no"
-

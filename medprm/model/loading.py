@@ -52,9 +52,13 @@ def load_checkpoint(
     if folder.is_dir():
         _check_folder(folder)
     elif str(source).count("/") != 1 or str(source).startswith((".", "/")):
-        raise ModelError(f"model {source}: no such folder; give a folder with config.json, or a hub id such as org/name")
+        raise ModelError(
+            f"model {source}: no such folder; give a folder with config.json, or a hub id such as org/name"
+        )
     try:
-        model, report = InternVLForConditionalGeneration.from_pretrained(
+        # With output_loading_info a pair comes back, which the type stubs do not say.
+        loader: Any = InternVLForConditionalGeneration.from_pretrained
+        model, report = loader(
             source,
             dtype=DTYPES[dtype],
             attn_implementation=attn_implementation,
@@ -110,7 +114,9 @@ def _image_settings(folder: Path, config: InternVLConfig, max_tiles: int | None)
             f"{folder / IMAGE_FILE}: tile_size {fields['tile_size']}; the vision tower was built for "
             f"{vision.image_size[0]} pixels; restore the file that came with the weights"
         )
-    return ImageSettings(**(fields | ({"max_tiles": max_tiles} if max_tiles else {})))
+    if max_tiles:
+        fields["max_tiles"] = max_tiles
+    return ImageSettings(**fields)
 
 
 def _check_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ In: cases, a film each, step prefixes. Out: step lists. Steps are separated by a
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,12 @@ class Prefix(NamedTuple):
 
 @torch.inference_mode()
 def continue_steps(
-    loaded: LoadedModel, prefixes: Sequence[Prefix], *, temperature: float = 0.0, max_new_tokens: int = 160, seed: int = 0
+    loaded: LoadedModel,
+    prefixes: Sequence[Prefix],
+    *,
+    temperature: float = 0.0,
+    max_new_tokens: int = 160,
+    seed: int = 0,
 ) -> list[list[str]]:
     """The whole step list of each prefix, the given steps included; greedy at temperature 0."""
     tokenizer = loaded.tokenizer
@@ -42,7 +47,8 @@ def continue_steps(
     tiles = [tile for one in prefixes for tile in split_tiles(one.film, settings.tile_size, settings.max_tiles)]
     torch.manual_seed(seed)
     sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
-    generated = loaded.model.generate(
+    model: Any = loaded.model
+    generated = model.generate(
         input_ids=ids,
         attention_mask=mask,
         pixel_values=torch.from_numpy(pixel_values(tiles)),

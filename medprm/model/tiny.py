@@ -17,6 +17,7 @@ from transformers import (
 )
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig
 
+from medprm.encoding.chat import token_id
 from medprm.images.settings import ImageSettings
 
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
@@ -82,15 +83,15 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> InternVLForCon
         rms_norm_eps=1e-5,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=False,
-        bos_token_id=tokenizer.convert_tokens_to_ids("<s>"),
-        eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=token_id(tokenizer, "<s>"),
+        eos_token_id=token_id(tokenizer, "<|im_end|>"),
+        pad_token_id=token_id(tokenizer, "</s>"),
     )
     patches = (IMAGE_SETTINGS.tile_size // PATCH_SIZE) ** 2
     config = InternVLConfig(
         vision_config=vision,
         text_config=text,
-        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_token_id=token_id(tokenizer, "<IMG_CONTEXT>"),
         image_seq_length=patches // 4,
         downsample_ratio=0.5,
         tie_word_embeddings=False,  # the default ties silently, whatever the text config says

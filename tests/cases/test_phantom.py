@@ -228,5 +228,7 @@ def test_cardiomegaly_widens_the_heart() -> None:
     heart = dataclasses.replace(study, main=Located("cardiomegaly", places_of("cardiomegaly")[0]))
     nodule = dataclasses.replace(study, main=Located("nodule", places_of("nodule")[0]))
     beside = slice(42, 46), slice(18, 24)  # right of a normal heart, within a large one, at 64 pixels
-    bright = [np.mean([draw_film(one, np.random.default_rng(i), 64)[beside] for i in range(8)]) for one in (heart, nodule)]
+    bright = [
+        np.mean([draw_film(one, np.random.default_rng(i), 64)[beside] for i in range(8)]) for one in (heart, nodule)
+    ]
     assert bright[0] > bright[1] + 0.05

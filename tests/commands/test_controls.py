@@ -50,9 +50,7 @@ def runs(tmp_path: Path) -> Path:
         folder.mkdir(parents=True)
         write_scored(folder / "scored.jsonl", _scores(looks, seed))
         (folder / "metrics.json").write_text(json.dumps({"threshold": 0.5}))
-    rows = [
-        {"solution_id": one.solution_id, "depends": ["image", "reasoning"]} for one in _scores(looks=True, seed=1)
-    ]
+    rows = [{"solution_id": one.solution_id, "depends": ["image", "reasoning"]} for one in _scores(looks=True, seed=1)]
     (tmp_path / "truth.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     return tmp_path
 

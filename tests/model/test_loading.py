@@ -19,9 +19,7 @@ def saved(tmp_path: Path) -> Path:
 
 def test_round_trip(saved: Path) -> None:
     before, after = tiny_loaded(), load_checkpoint(saved)
-    for (name, mine), (_, theirs) in zip(
-        before.model.named_parameters(), after.model.named_parameters(), strict=True
-    ):
+    for (name, mine), (_, theirs) in zip(before.model.named_parameters(), after.model.named_parameters(), strict=True):
         assert torch.equal(mine, theirs), name
     assert after.image_settings == before.image_settings
     assert after.image_tokens_per_tile == before.image_tokens_per_tile

@@ -47,13 +47,17 @@ def guideline_documents() -> list[Document]:
     """Every passage of the phantom's world, ours and made up: the tests by guideline, and what the signs stand for."""
     tests = [
         Document(
-            document_id=f"{name.lower()}-{compartment}", source=f"{name} guideline", text=passage_text(name, compartment)
+            document_id=f"{name.lower()}-{compartment}",
+            source=f"{name} guideline",
+            text=passage_text(name, compartment),
         )
         for name in GUIDELINES
         for compartment in COMPARTMENTS
     ]
     signs = [
-        Document(document_id=f"sign-{finding}", source="sign cards", text=f"The sign of {finding} stands for {meaning}.")
+        Document(
+            document_id=f"sign-{finding}", source="sign cards", text=f"The sign of {finding} stands for {meaning}."
+        )
         for finding, meaning in MECHANISM.items()
     ]
     return tests + signs
