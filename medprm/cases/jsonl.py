@@ -16,10 +16,8 @@ from medprm.cases.schema import (
     SOLUTION_FIELDS,
     Case,
     CaseSolutions,
-    Image,
     Record,
     Solution,
-    check_relative_path,
     join,
 )
 
@@ -28,7 +26,6 @@ __all__ = [
     "read_cases",
     "read_records",
     "records_of",
-    "resolve_image",
     "write_cases",
     "write_records",
 ]
@@ -103,14 +100,6 @@ def records_of(cases: Iterable[CaseSolutions]) -> Iterator[Record]:
             yield join(case, Solution())
         for solution in solutions:
             yield join(case, solution)
-
-
-def resolve_image(root: Path, image: Image) -> Path:
-    """Where the image lies below `root`. RecordError for a path that leads elsewhere by its form."""
-    try:
-        return root / check_relative_path(image.path)
-    except ValueError as error:
-        raise RecordError(f"image {error}") from None
 
 
 def _read_located(path: Path) -> Iterator[Located]:

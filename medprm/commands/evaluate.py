@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from transformers.utils import logging as transformers_logging
 
-from medprm.cases.jsonl import resolve_image
 from medprm.cases.schema import Case, CaseSolutions
 from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_source, read_splits
 from medprm.commands.score_split import score_split
@@ -26,6 +25,7 @@ from medprm.evaluation.metrics import evaluate_scored, write_metrics
 from medprm.evaluation.report import write_report
 from medprm.evaluation.scored import write_scored
 from medprm.evaluation.table import format_table
+from medprm.images.files import resolve_image
 from medprm.images.load import load_image
 from medprm.model.loading import load_checkpoint
 from medprm.run import provenance, save_config, save_run, set_seed_and_threads, start_log
@@ -156,7 +156,7 @@ def image_reader(cases: Mapping[str, Case], root: Path) -> Callable[[str], list[
     """A case's images as PNG files in memory, for the report."""
 
     def read(case_id: str) -> list[bytes]:
-        return [_as_png(resolve_image(root, image), image.frame) for image in cases[case_id].all_images]
+        return [_as_png(resolve_image(root, image.path), image.frame) for image in cases[case_id].all_images]
 
     return read
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from medprm.cases.schema import Case, Image
+from medprm.images.files import resolve_image
 from medprm.images.load import load_image
 from medprm.images.settings import ImageSettings
 from medprm.images.tiles import pixel_values, split_tiles
@@ -57,7 +58,7 @@ class PixelLoader:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        picture = load_image(self.root / image.path, frame=image.frame)
+        picture = load_image(resolve_image(self.root, image.path), frame=image.frame)
         tiles = split_tiles(picture, self.settings.tile_size, max_tiles, self.settings.use_thumbnail)
         self._cache[key] = tiles
         self._num_cached_bytes += _num_bytes(tiles)

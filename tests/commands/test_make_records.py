@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from medprm.cases.folder import SPLITS, open_data
-from medprm.cases.jsonl import resolve_image
 from medprm.cases.splits import check_leakage
 from medprm.commands.make_records import main
+from medprm.images.files import resolve_image
 
 
 def _mrben(folder: Path, num_questions: int = 12) -> Path:
@@ -90,4 +90,4 @@ def test_images_of_real_sets_are_found_from_a_relative_folder(
     data = open_data(tmp_path / "out")
     for name in SPLITS:
         for item in data.split(name):
-            assert all(resolve_image(data.image_root, image).is_file() for image in item.case.all_images)
+            assert all(resolve_image(data.image_root, image.path).is_file() for image in item.case.all_images)
