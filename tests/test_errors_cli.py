@@ -141,6 +141,7 @@ def test_an_empty_file_of_records(arguments: list[str], records: Path, mistake: 
 def test_a_run_folder_that_exists(arguments: list[str], tmp_path: Path, mistake: Run) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}\n")
     said = mistake("train", *arguments)
     assert "exists already" in said
     for way_out in ("resume=true", "overwrite=true", "run_name="):

@@ -33,7 +33,14 @@ def finished_run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     save_config(folder, TrainConfig())
+    (folder / "metrics.jsonl").write_text("{}\n")
     return folder
+
+
+def test_a_run_that_never_took_a_step_can_be_started_again(finished_run: Path) -> None:
+    (finished_run / "metrics.jsonl").unlink()
+    prepare_run_folder(finished_run, resume=False, overwrite=False, ways_out="")
+    assert list(finished_run.iterdir()) == []
 
 
 def test_a_new_folder_is_made(tmp_path: Path) -> None:

@@ -26,13 +26,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights and lessons")
     parser.add_argument("--from", dest="start", type=Path, help="folder of a base to go on from (default: a new one)")
     parser.add_argument("--learning-rate", type=float, default=PretrainSettings.learning_rate, help="highest")
+    share = PretrainSettings.solution_share
+    parser.add_argument("--solution-share", type=float, default=share, help="of the batches that are whole solutions")
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, faster where the processor has it")
     parser.add_argument("--held-out", type=int, default=200, help="held-out patients for the measurement")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     torch.manual_seed(given.seed)
     settings = PretrainSettings(
-        seed=given.seed, num_steps=given.steps, learning_rate=given.learning_rate, bf16=given.bf16
+        seed=given.seed,
+        num_steps=given.steps,
+        learning_rate=given.learning_rate,
+        solution_share=given.solution_share,
+        bf16=given.bf16,
     )
     loaded = pretrain(load_checkpoint(given.start) if given.start else new_base(settings), settings)
     loaded.model.half()  # half the size on disk; it is trained further in single precision

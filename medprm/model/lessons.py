@@ -19,6 +19,7 @@ from medprm.cases.phantom.world import (
     FINDINGS,
     MECHANISM,
     TESTS,
+    VIEWS,
     Located,
     diagnosis_of,
     guideline_tests,
@@ -90,8 +91,8 @@ def film_questions(rng: np.random.Generator, study: Study) -> list[Question]:
     visible = study.visible
     description = " ".join([f"{study.view} projection.", *(f"There is {located}." for located in visible)])
     questions = [Question("Describe the film.", description)]
-    asked_view = "PA" if rng.random() < 0.5 else "AP"
-    questions.append(Question(f"Is it {asked_view}?", _yes(asked_view == study.view)))
+    questions.append(Question("Which projection is it?", study.view))
+    questions += [Question(f"Is it {view}?", _yes(view == study.view)) for view in VIEWS]
     for _ in range(5):
         located = _some_statement(rng, visible)
         questions.append(Question(f"Is there {located}?", _yes(located in visible)))
@@ -104,9 +105,6 @@ def film_questions(rng: np.random.Generator, study: Study) -> list[Question]:
 def reading_questions(rng: np.random.Generator, study: Study) -> list[Question]:
     """What context and passages say, and what follows from a finding."""
     asked_cause = study.cause if rng.random() < 0.5 else str(rng.choice(CAUSES))
-    compartment = str(rng.choice(study.compartments))
-    test = guideline_tests()[study.guideline][compartment]
-    asked_test = test if rng.random() < 0.5 else str(rng.choice(TESTS))
     name = study.main.finding
     other = str(rng.choice(FINDINGS))
     asked_diagnosis = diagnosis_of(name if rng.random() < 0.6 else other, study.cause)
@@ -114,16 +112,26 @@ def reading_questions(rng: np.random.Generator, study: Study) -> list[Question]:
     questions = [
         Question("What does the history point to?", study.cause),
         Question(f"Does the history point to {asked_cause}?", _yes(asked_cause == study.cause)),
-        Question(f"Does {study.guideline} put {asked_test} first in {compartment} disease?", _yes(asked_test == test)),
-        Question(f"What does {study.guideline} put first in {compartment} disease?", test),
         Question("What is the diagnosis?", diagnosis_of(name, study.cause)),
         Question(f"Is it {asked_diagnosis}?", _yes(asked_diagnosis == diagnosis_of(name, study.cause))),
         Question(f"What does {other} with {study.clue} suggest?", diagnosis_of(other, study.cause)),
         Question(f"Does the film mean {asked_mechanism}?", _yes(asked_mechanism == MECHANISM[name])),
         Question("Which disease is it?", COMPARTMENT[name]),
     ]
-    kept = rng.permutation(len(questions))[:7]
-    return [questions[int(index)] for index in kept]
+    kept = rng.permutation(len(questions))[:5]
+    return [questions[int(index)] for index in kept] + _passage_questions(rng, study)
+
+
+def _passage_questions(rng: np.random.Generator, study: Study) -> list[Question]:
+    """What each of the two passages puts first."""
+    questions = []
+    for compartment in study.compartments:
+        test = guideline_tests()[study.guideline][compartment]
+        asked = test if rng.random() < 0.5 else str(rng.choice(TESTS))
+        whole = f"Does {study.guideline} put {asked} first in {compartment} disease?"
+        questions.append(Question(whole, _yes(asked == test)))
+        questions.append(Question(f"What does {study.guideline} put first in {compartment} disease?", test))
+    return questions
 
 
 def _some_statement(rng: np.random.Generator, visible: list[Located]) -> Located:

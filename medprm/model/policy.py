@@ -66,7 +66,11 @@ def continue_steps(
 
 
 def measure_policy(loaded: LoadedModel, num_cases: int, rng: np.random.Generator) -> dict[str, float]:
-    """On held-out phantom patients: share of readable answers and accuracy, greedy and from half-way prefixes."""
+    """On held-out phantom patients: share of readable answers and accuracy.
+
+    Greedy, sampled at temperature 0.7, and greedy from half-way prefixes of solutions that may be wrong already. An
+    answer that is none of the options counts as unreadable.
+    """
     drawn = [draw_case(rng, "held-out", 1, "test") for _ in range(num_cases)]
     films = [Image.fromarray(np.uint8(draw_film(one.study, rng, FILM_PIXELS) * 255)).convert("RGB") for one in drawn]
     starts = [Prefix(one, film, []) for one, film in zip(drawn, films, strict=True)]
@@ -75,7 +79,7 @@ def measure_policy(loaded: LoadedModel, num_cases: int, rng: np.random.Generator
         for one, film in zip(drawn, films, strict=True)
     ]
     measured = {"num_cases": float(num_cases)}
-    for name, prefixes, temperature in (("greedy", starts, 0.0), ("sampled", starts, 0.7), ("continued", halves, 0.7)):
+    for name, prefixes, temperature in (("greedy", starts, 0.0), ("sampled", starts, 0.7), ("continued", halves, 0.0)):
         readable, right = 0, 0
         for begin in range(0, num_cases, 50):
             chunk = prefixes[begin : begin + 50]

@@ -43,6 +43,7 @@ def draw_cases(rng: np.random.Generator, num_patients: int, num_candidates: int,
 
 
 def draw_case(rng: np.random.Generator, patient_id: str, num_candidates: int, split: str) -> PhantomCase:
+    """A case of one patient with its candidates."""
     study = draw_study(rng)
     options = tuple(rng.permutation([study.answer, *study.wrong_answers]).tolist()) if study.has_options else ()
     case_id = f"case-{rng.integers(16**10):010x}"
