@@ -4,7 +4,6 @@ In: EvaluateConfig. Out, in one folder: scored.jsonl, metrics.json, report.html,
 aggregation come from the validation split; every reported number is of the test split.
 """
 
-import io
 import json
 import logging
 import shutil
@@ -26,7 +25,7 @@ from medprm.evaluation.report import write_report
 from medprm.evaluation.scored import write_scored
 from medprm.evaluation.table import format_table
 from medprm.images.files import resolve_image
-from medprm.images.load import load_image
+from medprm.images.load import load_image, to_png_bytes
 from medprm.model.loading import load_checkpoint
 from medprm.run import provenance, save_config, save_run, set_seed_and_threads, start_log
 from medprm.scoring.scorer import StepScorer
@@ -34,6 +33,7 @@ from medprm.scoring.scorer import StepScorer
 logger = logging.getLogger(__name__)
 
 SPLITS = ("validation", "test")
+REPORT_IMAGE_PIXELS = 640  # longest side of an image in the report, which holds all of them in one file
 # What a record holds of each input that can be permuted.
 FIELDS = {"images": ("image", "images"), "context": ("clinical_context",), "documents": ("documents",)}
 
@@ -156,15 +156,12 @@ def image_reader(cases: Mapping[str, Case], root: Path) -> Callable[[str], list[
     """A case's images as PNG files in memory, for the report."""
 
     def read(case_id: str) -> list[bytes]:
-        return [_as_png(resolve_image(root, image.path), image.frame) for image in cases[case_id].all_images]
+        return [
+            to_png_bytes(load_image(resolve_image(root, image.path), frame=image.frame), REPORT_IMAGE_PIXELS)
+            for image in cases[case_id].all_images
+        ]
 
     return read
-
-
-def _as_png(path: Path, frame: int | None) -> bytes:
-    content = io.BytesIO()
-    load_image(path, frame=frame).save(content, format="PNG")
-    return content.getvalue()
 
 
 def report_notes(config: EvaluateConfig) -> list[str]:

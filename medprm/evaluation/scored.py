@@ -13,7 +13,7 @@ from medprm.cases.atomic import replaced_file
 from medprm.cases.parsing import parse_json
 from medprm.cases.schema import CaseSolutions
 from medprm.errors import InputError
-from medprm.scoring.aggregate import AGGREGATORS
+from medprm.scoring.aggregate import AGGREGATORS, aggregate_all
 
 LABELS = ("correct", "incorrect", "neutral", "unknown")
 SPLITS = ("validation", "test")
@@ -108,7 +108,7 @@ def write_scored(path: Path, solutions: Iterable[ScoredSolution]) -> None:
     """scored.jsonl: every field, and for the reader the solution score by each aggregation."""
     with replaced_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         for solution in solutions:
-            row = asdict(solution) | {"solution_scores": {name: solution.score(name) for name in AGGREGATORS}}
+            row = asdict(solution) | {"solution_scores": aggregate_all(solution.step_scores)}
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
