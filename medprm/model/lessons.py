@@ -12,6 +12,7 @@ from PIL import Image
 
 from medprm.cases.phantom.draw import draw_film
 from medprm.cases.phantom.records import PhantomCase, draw_case
+from medprm.cases.phantom.solutions import Habit, draw_solution
 from medprm.cases.phantom.study import Study
 from medprm.cases.phantom.world import (
     CAUSES,
@@ -22,7 +23,6 @@ from medprm.cases.phantom.world import (
     VIEWS,
     Located,
     diagnosis_of,
-    guideline_tests,
     places_of,
 )
 from medprm.encoding.chat import INTERNVL2_5
@@ -65,7 +65,8 @@ def draw_lesson(rng: np.random.Generator, num_image_tokens: int, is_solution: bo
     film = Image.fromarray(np.uint8(draw_film(drawn.study, rng, FILM_PIXELS) * 255)).convert("RGB")
     if is_solution:
         head = opening(drawn, SOLVER, num_image_tokens)
-        return Lesson([Piece(head, False), *_said(STEP_SEPARATOR.join(drawn.solutions[0].step_texts))], film)
+        solution = draw_solution(rng, drawn.study, policy_habit(drawn))
+        return Lesson([Piece(head, False), *_said(STEP_SEPARATOR.join(step.content for step in solution.steps))], film)
     pieces = [Piece(opening(drawn, READER, num_image_tokens), False)]
     questions = film_questions(rng, drawn.study) + reading_questions(rng, drawn.study)
     for number, index in enumerate(rng.permutation(len(questions))):
@@ -74,6 +75,19 @@ def draw_lesson(rng: np.random.Generator, num_image_tokens: int, is_solution: bo
         pieces.append(Piece(f"{turn}{question.asked}{_to_assistant()}", False))
         pieces += _said(question.answer)
     return Lesson(pieces, film)
+
+
+def policy_habit(drawn: PhantomCase) -> Habit:
+    """How the solutions of the lessons fail: by a habit, as real models do, so that the base fails on its own too.
+
+    For patients of fifty and over they jump to the first option, right or not; else they are mostly right.
+    """
+    study, options = drawn.study, drawn.case.options
+    if options and study.age >= 50:
+        answers = (study.answer, *study.wrong_answers)
+        right, *wrong = [float(answer == options[0]) for answer in answers]
+        return Habit(right, (wrong[0], wrong[1], wrong[2]))
+    return Habit(0.7, (0.1, 0.1, 0.1))
 
 
 def opening(drawn: PhantomCase, prompt: Prompt, num_image_tokens: int) -> str:
@@ -125,12 +139,13 @@ def reading_questions(rng: np.random.Generator, study: Study) -> list[Question]:
 def _passage_questions(rng: np.random.Generator, study: Study) -> list[Question]:
     """What each of the two passages puts first."""
     questions = []
-    for compartment in study.compartments:
-        test = guideline_tests()[study.guideline][compartment]
-        asked = test if rng.random() < 0.5 else str(rng.choice(TESTS))
-        whole = f"Does {study.guideline} put {asked} first in {compartment} disease?"
-        questions.append(Question(whole, _yes(asked == test)))
-        questions.append(Question(f"What does {study.guideline} put first in {compartment} disease?", test))
+    documented = study.documented_tests
+    for compartment, test in zip(study.compartments, documented, strict=True):
+        questions.append(Question(f"What does the guideline put first in {compartment} disease?", test))
+        for _ in range(2):
+            asked = documented[int(rng.integers(2))] if rng.random() < 0.8 else str(rng.choice(TESTS))
+            whole = f"In {compartment} disease, does the guideline put {asked} first?"
+            questions.append(Question(whole, _yes(asked == test)))
     return questions
 
 

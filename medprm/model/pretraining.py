@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class PretrainSettings:
     """How long and how fast the base is pretrained."""
 
     seed: int = 0
-    num_steps: int = 900
+    num_steps: int = 2200
     batch_size: int = 32
     learning_rate: float = 2e-3
     warmup_steps: int = 50
@@ -84,17 +85,15 @@ def pretrain(base: LoadedModel, settings: PretrainSettings) -> LoadedModel:
     return base
 
 
-def lesson_loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean cross entropy over the trained tokens; batch ids, mask, trained (B, T), pixel_values (B, 3, H, W)."""
+def lesson_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Mean cross entropy over the trained tokens; batch ids, trained (B, T), pixel_values (B, 3, H, W).
+
+    Rows are padded on the right, where a causal model does not look: no mask is needed.
+    """
     ids = batch["input_ids"]
-    logits = model(
-        input_ids=ids,
-        attention_mask=batch["attention_mask"],
-        pixel_values=batch["pixel_values"],
-        use_cache=False,
-    ).logits
+    hidden = model.model(input_ids=ids, pixel_values=batch["pixel_values"], use_cache=False).last_hidden_state
     wanted = batch["trained"][:, 1:]
-    return torch.nn.functional.cross_entropy(logits[:, :-1][wanted].float(), ids[:, 1:][wanted])
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][wanted]).float(), ids[:, 1:][wanted])
 
 
 def lesson_batches(
@@ -120,20 +119,18 @@ class _Lessons(IterableDataset):
 
 
 def collate_lessons(tokenizer: PreTrainedTokenizerBase, lessons: list[Lesson]) -> dict[str, torch.Tensor]:
-    """Right-padded ids, mask and trained positions (B, T), one tile each (B, 3, H, W)."""
+    """Right-padded ids and trained positions (B, T), one tile each (B, 3, H, W)."""
     rows = [_encode(tokenizer, lesson) for lesson in lessons]
     length = max(len(ids) for ids, _ in rows)
     assert tokenizer.pad_token_id is not None, "the tokenizer pads"
     ids = torch.full((len(rows), length), int(tokenizer.pad_token_id))  # type: ignore[arg-type]
-    mask = torch.zeros((len(rows), length), dtype=torch.long)
     trained = torch.zeros((len(rows), length), dtype=torch.bool)
     for row, (row_ids, row_trained) in enumerate(rows):
         ids[row, : len(row_ids)] = torch.tensor(row_ids)
-        mask[row, : len(row_ids)] = 1
         trained[row, : len(row_ids)] = torch.tensor(row_trained)
     tiles = [split_tiles(lesson.film, IMAGE_SETTINGS.tile_size, IMAGE_SETTINGS.max_tiles)[0] for lesson in lessons]
     pixels = torch.from_numpy(pixel_values(tiles))
-    return {"input_ids": ids, "attention_mask": mask, "trained": trained, "pixel_values": pixels}
+    return {"input_ids": ids, "trained": trained, "pixel_values": pixels}
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, lesson: Lesson) -> tuple[list[int], list[bool]]:

@@ -19,10 +19,11 @@ from medprm.cases.phantom.draw import PAINTERS, draw_film
 from medprm.cases.phantom.records import PhantomCase, draw_cases
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.phantom.study import draw_study
-from medprm.cases.phantom.world import FINDINGS, MECHANISM, Located, diagnosis_of, places_of
+from medprm.cases.phantom.world import COMPARTMENT, COMPARTMENTS, FINDINGS, MECHANISM, Located, diagnosis_of, places_of
 from medprm.images.load import load_image
 
 NUM_CANDIDATES = 32
+IMAGE_KINDS = ("finding", "view", "second")
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +110,30 @@ def test_truth_follows_from_the_study(exam: list[PhantomCase]) -> None:
                     named = diagnosis_of(study.main.finding, study.cause)
                     assert step.is_correct == step.content.endswith((f" is {named}.", f" suggests {named}."))
                 elif step.kind == "guideline":
-                    assert step.is_correct == (f"advises {study.test_for(study.main.finding)} first" in step.content)
+                    wanted = COMPARTMENT[study.main.finding]
+                    passage = next(one.text for one in drawn.case.documents if f"In {wanted} disease" in one.text)
+                    advised = passage.partition(" puts ")[2]  # read from the passage, not from the tables
+                    assert step.is_correct == (step.content == f"In this {wanted} disease the guideline puts {advised}")
                 elif step.kind == "second":
                     claims_none = "other" in step.content or "nothing" in step.content
                     assert step.is_correct == (claims_none != study.second_is_present)
+
+
+def test_kinds_of_image_steps_have_one_base_rate(exam: list[PhantomCase]) -> None:
+    """Else the kind of a step alone would tell something about its truth."""
+    labels: dict[str, list[bool]] = {kind: [] for kind in IMAGE_KINDS}
+    for truth in (truth for drawn in exam for truth in drawn.truths):
+        for step in truth.steps:
+            if step.kind in labels:
+                labels[step.kind].append(step.is_correct)
+    rates = [np.mean(values) for values in labels.values()]
+    assert max(rates) - min(rates) < 0.05
+
+
+def test_guidelines_cannot_be_known_by_heart(exam: list[PhantomCase]) -> None:
+    """Hardly a guideline comes twice, so what it puts first has to be read in the passage."""
+    names = [drawn.study.guideline for drawn in exam]
+    assert len(set(names)) > 0.95 * len(names)
 
 
 def test_answers_parse_and_match(exam: list[PhantomCase]) -> None:
@@ -138,18 +159,18 @@ def test_identifiers_carry_no_truth(exam: list[PhantomCase]) -> None:
     assert _control_auroc(np.array(rows, float), truth, group) <= 0.55
 
 
-@pytest.mark.parametrize("kind", ["finding", "view", "second"])
-def test_text_alone_does_not_tell_image_steps(exam: list[PhantomCase], kind: str) -> None:
-    """All text of the case and the steps so far, without the film: AUROC at most 0.60."""
+@pytest.mark.parametrize("kinds", [("finding",), ("view",), ("second",), IMAGE_KINDS], ids="-".join)
+def test_text_alone_does_not_tell_image_steps(exam: list[PhantomCase], kinds: tuple[str, ...]) -> None:
+    """All text of the case, the steps so far and the kind of step, without the film: AUROC at most 0.60."""
     texts, truth, group = [], [], []
     for number, drawn in enumerate(exam):
         case = drawn.case
         context = [*case.clinical_context.symptoms, *case.clinical_context.history, *case.options]
         for true in drawn.truths:
             for index, step in enumerate(true.steps):
-                if step.kind == kind:
+                if step.kind in kinds:
                     before = " ".join(earlier.content for earlier in true.steps[:index])
-                    texts.append(" ".join([case.question, *context, before, "NOW", step.content]))
+                    texts.append(" ".join([case.question, *context, before, f"NOW {step.kind}", step.content]))
                     truth.append(step.is_correct)
                     group.append(number)
     features = TfidfVectorizer(ngram_range=(1, 2), min_df=5).fit_transform(texts)
@@ -203,6 +224,18 @@ def test_splits_share_no_patient_and_films_decode(built: Path) -> None:
             assert corner < 60, "air outside the body is dark, whatever the photometric interpretation"
     assert not patients["candidates"] & patients["test"]
     assert not patients["validation"] & patients["test"]
+
+
+def test_guidelines_file_holds_every_passage(built: Path) -> None:
+    """The corpus that a judge retrieves from: whole guidelines, also their passages that a case does not show."""
+    corpus = {row["document_id"]: row for row in map(json.loads, (built / "guidelines.jsonl").read_text().splitlines())}
+    given = set()
+    for name in ("candidates", "validation", "test"):
+        for case, _ in read_cases(built / f"{name}.jsonl"):
+            for document in case.documents:
+                assert corpus[document.document_id]["text"] == document.text
+                given.add(document.document_id)
+    assert {f"{one.rpartition('-')[0]}-{compartment}" for one in given for compartment in COMPARTMENTS} <= set(corpus)
 
 
 def test_training_candidates_carry_no_label(built: Path) -> None:

@@ -43,7 +43,7 @@ def test_recorded_policy_is_within_its_limits() -> None:
     measured = json.loads((shipped_base() / "pretraining.json").read_text())
     assert measured["greedy_parse_rate"] >= 0.95
     assert measured["continued_parse_rate"] >= 0.95
-    assert 0.35 <= measured["greedy_accuracy"] <= 0.80  # it fails often enough for rollouts to tell prefixes apart
+    assert 0.35 <= measured["greedy_accuracy"] <= 0.60  # it fails often enough for rollouts to tell prefixes apart
 
 
 @pytest.mark.slow
@@ -52,4 +52,4 @@ def test_policy_on_held_out_patients() -> None:
     # The recorded rates are 0.95 and 0.96 of 200 cases; of 100 others they may be 2 standard errors lower.
     assert measured["greedy_parse_rate"] >= 0.90
     assert measured["continued_parse_rate"] >= 0.90
-    assert 0.30 <= measured["greedy_accuracy"] <= 0.85
+    assert 0.30 <= measured["greedy_accuracy"] <= 0.70

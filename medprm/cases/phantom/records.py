@@ -48,7 +48,7 @@ def draw_case(rng: np.random.Generator, patient_id: str, num_candidates: int, sp
     options = tuple(rng.permutation([study.answer, *study.wrong_answers]).tolist()) if study.has_options else ()
     case_id = f"case-{rng.integers(16**10):010x}"
     case = _as_case(rng, study, case_id, patient_id, options, split)
-    habit = draw_habit(rng)
+    habit = draw_habit(rng, study)
     truths = [draw_solution(rng, study, habit) for _ in range(num_candidates)]
     solutions = [
         Solution(
@@ -92,6 +92,10 @@ def truth_row(case: Case, study: Study, solution: Solution, truth: TrueSolution)
     }
 
 
+def document_id(guideline: str, compartment: str) -> str:
+    return f"{guideline.lower().replace(' ', '-')}-{compartment}"
+
+
 def _as_case(
     rng: np.random.Generator, study: Study, case_id: str, patient_id: str, options: tuple[str, ...], split: str
 ) -> Case:
@@ -99,7 +103,7 @@ def _as_case(
     symptoms = [*study.symptoms, *([study.clue] if is_symptom else [])]
     documents = tuple(
         Document(
-            document_id=f"{study.guideline.lower()}-{compartment}",
+            document_id=document_id(study.guideline, compartment),
             source=f"{study.guideline} guideline",
             text=passage_text(study.guideline, compartment),
         )

@@ -22,7 +22,7 @@ SENTENCES = {
     "mechanism": ("Here this means {claim}.", "The sign stands for {claim}."),
     "context": ("The history of {clue} points to {claim}.", "With {clue}, {claim} is likely."),
     "diagnosis": ("The most likely diagnosis is {claim}.", "Together this suggests {claim}."),
-    "guideline": ("For {compartment} disease {guideline} advises {claim} first.",),
+    "guideline": ("In this {compartment} disease the guideline puts {claim} first.",),
     "answer": ("The answer is {claim}.",),
 }
 CATEGORY = {
@@ -100,10 +100,12 @@ class Habit:
     wrong: tuple[float, float, float]
 
 
-def draw_habit(rng: np.random.Generator) -> Habit:
+def draw_habit(rng: np.random.Generator, study: Study) -> Habit:
     """Systematic errors: one wrong answer takes three quarters of the failures of a case."""
     right = float(rng.uniform(0.25, 0.65))
-    favourite = int(rng.choice(3, p=[0.45, 0.45, 0.10]))
+    # Misreadings of the main finding are to be as frequent in either kind of question: only the first wrong answer
+    # of a question for a test comes of one.
+    favourite = int(rng.choice(3, p=[0.64, 0.18, 0.18] if study.asks_for_test else [0.45, 0.45, 0.10]))
     shares = [0.75 if i == favourite else 0.125 for i in range(3)]
     return Habit(right, tuple((1 - right) * share for share in shares))  # type: ignore[arg-type]
 
@@ -116,8 +118,9 @@ def draw_solution(rng: np.random.Generator, study: Study, habit: Habit) -> TrueS
     claims = _true_claims(study)
     if which:
         _go_wrong(rng, study, claims, which)
-    if rng.random() < (0.3 if which == 0 else 0.15):
-        _add_harmless_error(rng, study, claims, kinds)
+    _misread_aside(rng, study, claims, chance=0.22 if which == 0 else 0.36)
+    if rng.random() < (0.22 if which == 0 else 0.12):
+        _add_slip(rng, study, claims, kinds)
     assert claims.answer == answers[which], f"the claims lead to {claims.answer}, not to {answers[which]}"
     steps = [_write(rng, study, claims, kind) for kind in kinds]
     return TrueSolution(steps, answers[which], which == 0)
@@ -155,7 +158,7 @@ def _true_claims(study: Study) -> _Claims:
 
 def _go_wrong(rng: np.random.Generator, study: Study, claims: _Claims, which: int) -> None:
     """Set the claims that lead to wrong answer number `which`; later claims follow from the wrong one."""
-    by_inference = rng.random() < 0.2  # the findings are right, the conclusion is not
+    by_inference = rng.random() < (0.15 if study.asks_for_test else 0.25)  # right findings, a wrong conclusion
     if which == 3 and not study.asks_for_test:
         _misread(study, claims)
         _contradict_context(study, claims)
@@ -170,8 +173,8 @@ def _go_wrong(rng: np.random.Generator, study: Study, claims: _Claims, which: in
         _contradict_context(study, claims)
         _conclude(study, claims)
     elif study.asks_for_test:
-        claims.compartment, claims.test = COMPARTMENT[study.rival.finding], study.test_for(study.rival.finding)
-        claims.wrong["guideline"] = "wrong_inference"
+        claims.test = study.test_for(study.rival.finding)  # the passage on another compartment
+        claims.wrong["guideline"] = "guideline_misquoted"
     else:
         claims.diagnosis = study.wrong_answers[which - 1]
         claims.wrong["diagnosis"] = "wrong_inference"
@@ -201,9 +204,19 @@ def _conclude(study: Study, claims: _Claims) -> None:
             claims.wrong["guideline"] = "follows_an_error"
 
 
-def _add_harmless_error(rng: np.random.Generator, study: Study, claims: _Claims, kinds: list[str]) -> None:
-    """One wrong step that does not touch the answer: a right answer by a wrong path."""
-    possible = [kind for kind in kinds if kind not in claims.wrong and kind != "answer"]
+def _misread_aside(rng: np.random.Generator, study: Study, claims: _Claims, chance: float) -> None:
+    """Wrong readings that do not touch the answer, as frequent as those of the main finding."""
+    if rng.random() < chance:
+        claims.view = "AP" if study.view == "PA" else "PA"
+        claims.wrong["view"] = "wrong_view"
+    if study.second and rng.random() < chance:
+        claims.second_is_present = not study.second_is_present
+        claims.wrong["second"] = "wrong_second"
+
+
+def _add_slip(rng: np.random.Generator, study: Study, claims: _Claims, kinds: list[str]) -> None:
+    """One more wrong step that does not touch the answer: with the misreadings, a right answer by a wrong path."""
+    possible = [kind for kind in kinds if kind not in claims.wrong and kind not in ("view", "second", "answer")]
     if not claims.finding.place.side:
         possible = [kind for kind in possible if kind != "finding"]
     possible = [kind for kind in possible if kind != ("guideline" if study.asks_for_test else "diagnosis")]
@@ -212,13 +225,9 @@ def _add_harmless_error(rng: np.random.Generator, study: Study, claims: _Claims,
     if not possible:
         return
     kind = str(rng.choice(possible))
-    claims.wrong[kind] = {"finding": "wrong_side", "view": "wrong_view", "second": "wrong_second"}.get(kind, "slip")
-    if kind == "view":
-        claims.view = "AP" if study.view == "PA" else "PA"
-    elif kind == "finding":
+    claims.wrong[kind] = "wrong_side" if kind == "finding" else "slip"
+    if kind == "finding":
         claims.place = Located(claims.finding.finding, opposite(claims.finding.place))
-    elif kind == "second":
-        claims.second_is_present = not study.second_is_present
     elif kind == "mechanism":
         claims.mechanism = MECHANISM[str(rng.choice([f for f in FINDINGS if MECHANISM[f] != claims.mechanism]))]
     elif kind == "context":
@@ -226,7 +235,8 @@ def _add_harmless_error(rng: np.random.Generator, study: Study, claims: _Claims,
     elif kind == "diagnosis":
         claims.diagnosis = diagnosis_of(study.rival.finding, study.cause)
     else:
-        claims.test = study.undocumented_tests[0]
+        other_passage = [test for test in study.documented_tests if test != study.test_for(study.main.finding)]
+        claims.test = str(rng.choice([*other_passage, study.undocumented_tests[0]]))
 
 
 def _write(rng: np.random.Generator, study: Study, claims: _Claims, kind: str) -> TrueStep:
@@ -245,7 +255,7 @@ def _write(rng: np.random.Generator, study: Study, claims: _Claims, kind: str) -
     elif kind == "diagnosis":
         values["claim"] = claims.diagnosis
     elif kind == "guideline":
-        values |= {"claim": claims.test, "compartment": claims.compartment, "guideline": study.guideline}
+        values |= {"claim": claims.test, "compartment": claims.compartment}
     else:
         values["claim"] = claims.answer
     error = claims.wrong.get(kind)

@@ -3,6 +3,7 @@
 Everything that a step can claim is decided by these tables and by one study, so the truth of a step is known.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +62,8 @@ DIAGNOSIS = {  # finding x cause
 }
 
 TESTS = ("CT", "ultrasound", "MRI", "bronchoscopy", "echocardiography", "a repeat film", "a biopsy", "a PET scan")
-GUIDELINES = ("Alder", "Birch", "Cedar", "Elm", "Hazel", "Linden", "Maple", "Rowan", "Spruce", "Willow")
+SOCIETIES = ("Alder", "Birch", "Cedar", "Elm", "Hazel", "Linden", "Maple", "Rowan", "Spruce", "Willow")
+EDITIONS = range(100, 1000)  # with the societies 9,000 guidelines: too many to know by heart, one has to read
 
 
 class Place(NamedTuple):
@@ -101,15 +103,18 @@ def opposite(place: Place) -> Place:
     return place._replace(side=SIDES[1 - SIDES.index(place.side)])
 
 
-def guideline_tests() -> dict[str, dict[str, str]]:
-    """guideline -> compartment -> the test that it puts first. The guidelines differ, so the passage decides."""
-    rng = np.random.default_rng(2026)
-    return {
-        name: dict(zip(COMPARTMENTS, rng.choice(TESTS, size=len(COMPARTMENTS), replace=False).tolist(), strict=True))
-        for name in GUIDELINES
-    }
+def draw_guideline(rng: np.random.Generator) -> str:
+    """A society and the number of an edition, such as `Birch 482`."""
+    return f"{rng.choice(SOCIETIES)} {rng.integers(EDITIONS.start, EDITIONS.stop)}"
+
+
+@lru_cache(maxsize=len(SOCIETIES) * len(EDITIONS))
+def guideline_tests(guideline: str) -> dict[str, str]:
+    """compartment -> the test that this guideline puts first. Each guideline has its own, so the passage decides."""
+    society, edition = guideline.split()
+    rng = np.random.default_rng([2026, SOCIETIES.index(society), int(edition)])
+    return dict(zip(COMPARTMENTS, rng.choice(TESTS, size=len(COMPARTMENTS), replace=False).tolist(), strict=True))
 
 
 def passage_text(guideline: str, compartment: str) -> str:
-    test = guideline_tests()[guideline][compartment]
-    return f"{guideline} guideline: in {compartment} disease {test} comes first."
+    return f"In {compartment} disease the {guideline} guideline puts {guideline_tests(guideline)[compartment]} first."
