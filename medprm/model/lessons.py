@@ -130,7 +130,7 @@ def reading_questions(rng: np.random.Generator, study: Study) -> list[Question]:
         Question(f"Is it {asked_diagnosis}?", _yes(asked_diagnosis == diagnosis_of(name, study.cause))),
         Question(f"What does {other} with {study.clue} suggest?", diagnosis_of(other, study.cause)),
         Question(f"Does the film mean {asked_mechanism}?", _yes(asked_mechanism == MECHANISM[name])),
-        Question("Which disease is it?", COMPARTMENT[name]),
+        Question("Where is the disease?", COMPARTMENT[name]),
     ]
     kept = rng.permutation(len(questions))[:5]
     return [questions[int(index)] for index in kept] + _passage_questions(rng, study)
@@ -139,13 +139,10 @@ def reading_questions(rng: np.random.Generator, study: Study) -> list[Question]:
 def _passage_questions(rng: np.random.Generator, study: Study) -> list[Question]:
     """What each of the two passages puts first."""
     questions = []
-    documented = study.documented_tests
-    for compartment, test in zip(study.compartments, documented, strict=True):
-        questions.append(Question(f"What does the guideline put first in {compartment} disease?", test))
-        for _ in range(2):
-            asked = documented[int(rng.integers(2))] if rng.random() < 0.8 else str(rng.choice(TESTS))
-            whole = f"In {compartment} disease, does the guideline put {asked} first?"
-            questions.append(Question(whole, _yes(asked == test)))
+    for compartment, test in zip(study.compartments, study.documented_tests, strict=True):
+        asked = test if rng.random() < 0.5 else str(rng.choice([other for other in TESTS if other != test]))
+        questions.append(Question(f"Is it so that for the {compartment} {asked} comes first?", _yes(asked == test)))
+        questions.append(Question(f"What comes first for the {compartment}?", test))
     return questions
 
 

@@ -129,8 +129,7 @@ def collate_lessons(tokenizer: PreTrainedTokenizerBase, lessons: list[Lesson]) -
         ids[row, : len(row_ids)] = torch.tensor(row_ids)
         trained[row, : len(row_ids)] = torch.tensor(row_trained)
     tiles = [split_tiles(lesson.film, IMAGE_SETTINGS.tile_size, IMAGE_SETTINGS.max_tiles)[0] for lesson in lessons]
-    pixels = torch.from_numpy(pixel_values(tiles))
-    return {"input_ids": ids, "trained": trained, "pixel_values": pixels}
+    return {"input_ids": ids, "trained": trained, "pixel_values": torch.from_numpy(pixel_values(tiles))}
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, lesson: Lesson) -> tuple[list[int], list[bool]]:

@@ -6,7 +6,6 @@ and `test.jsonl` (labelled by the truth), `truth.jsonl` (for the simulated annot
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,9 @@ import numpy as np
 from medprm.cases.jsonl import write_records
 from medprm.cases.phantom.dicom import write_film
 from medprm.cases.phantom.draw import draw_film
-from medprm.cases.phantom.records import PhantomCase, document_id, draw_cases, truth_row, with_truth
+from medprm.cases.phantom.records import PhantomCase, draw_cases, truth_row, with_truth
 from medprm.cases.phantom.settings import PhantomSettings
-from medprm.cases.phantom.world import COMPARTMENTS, MECHANISM, passage_text
+from medprm.cases.phantom.world import COMPARTMENTS, GUIDELINES, MECHANISM, passage_text
 from medprm.cases.schema import Document, join, to_json
 
 SPLITS = ("train", "validation", "test")
@@ -27,14 +26,12 @@ def build_phantom(folder: Path, settings: PhantomSettings) -> None:
     """Write the whole set into `folder`, which must not hold one yet."""
     (folder / "images").mkdir(parents=True, exist_ok=False)
     truth_lines: list[str] = []
-    guidelines: set[str] = set()
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng([settings.seed, number])
         num_patients = getattr(settings, f"num_{split}_patients")
         num_candidates = getattr(settings, f"num_{split}_candidates")
         records = []
         for drawn in draw_cases(rng, num_patients, num_candidates, split):
-            guidelines.add(drawn.study.guideline)
             _write_image(folder, drawn, settings, np.random.default_rng(rng.integers(2**63)))
             for solution, truth in zip(drawn.solutions, drawn.truths, strict=True):
                 labelled = solution if split == "train" else with_truth(solution, truth)
@@ -42,19 +39,19 @@ def build_phantom(folder: Path, settings: PhantomSettings) -> None:
                 truth_lines.append(json.dumps(truth_row(drawn.case, drawn.study, solution, truth)))
         write_records(folder / FILE_OF_SPLIT[split], records)
     (folder / "truth.jsonl").write_text("\n".join(truth_lines) + "\n")
-    documents = [json.dumps(to_json(document)) for document in guideline_documents(sorted(guidelines))]
+    documents = [json.dumps(to_json(document)) for document in guideline_documents()]
     (folder / "guidelines.jsonl").write_text("\n".join(documents) + "\n")
 
 
-def guideline_documents(guidelines: Sequence[str]) -> list[Document]:
-    """Every passage of these guidelines, of all compartments, and of the cards of what the signs stand for."""
+def guideline_documents() -> list[Document]:
+    """Every passage of the phantom's world, ours and made up: the tests by guideline, and what the signs stand for."""
     tests = [
         Document(
-            document_id=document_id(name, compartment),
+            document_id=f"{name.lower()}-{compartment}",
             source=f"{name} guideline",
             text=passage_text(name, compartment),
         )
-        for name in guidelines
+        for name in GUIDELINES
         for compartment in COMPARTMENTS
     ]
     signs = [

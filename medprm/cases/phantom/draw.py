@@ -70,8 +70,8 @@ def _scapulae(x: Array, y: Array) -> Array:
     """Shoulder blades over the outer lungs: they are turned out of the way in a PA film."""
     film = np.zeros_like(x)
     for sign in (-1.0, 1.0):
-        blade = _smooth(0.055 - np.abs(sign * x - 0.70 + 0.30 * (y + 0.45)), 0.02)
-        film += 0.32 * blade * _smooth(0.40 - np.abs(y + 0.45), 0.05)
+        blade = _smooth(0.07 - np.abs(sign * x - 0.70 + 0.30 * (y + 0.45)), 0.02)
+        film += 0.38 * blade * _smooth(0.40 - np.abs(y + 0.45), 0.05)
     return film
 
 

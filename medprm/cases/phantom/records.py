@@ -92,10 +92,6 @@ def truth_row(case: Case, study: Study, solution: Solution, truth: TrueSolution)
     }
 
 
-def document_id(guideline: str, compartment: str) -> str:
-    return f"{guideline.lower().replace(' ', '-')}-{compartment}"
-
-
 def _as_case(
     rng: np.random.Generator, study: Study, case_id: str, patient_id: str, options: tuple[str, ...], split: str
 ) -> Case:
@@ -103,7 +99,7 @@ def _as_case(
     symptoms = [*study.symptoms, *([study.clue] if is_symptom else [])]
     documents = tuple(
         Document(
-            document_id=document_id(study.guideline, compartment),
+            document_id=f"{study.guideline.lower()}-{compartment}",
             source=f"{study.guideline} guideline",
             text=passage_text(study.guideline, compartment),
         )

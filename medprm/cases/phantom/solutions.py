@@ -22,7 +22,7 @@ SENTENCES = {
     "mechanism": ("Here this means {claim}.", "The sign stands for {claim}."),
     "context": ("The history of {clue} points to {claim}.", "With {clue}, {claim} is likely."),
     "diagnosis": ("The most likely diagnosis is {claim}.", "Together this suggests {claim}."),
-    "guideline": ("In this {compartment} disease the guideline puts {claim} first.",),
+    "guideline": ("The disease is of the {compartment}, and for the {compartment} {claim} comes first.",),
     "answer": ("The answer is {claim}.",),
 }
 CATEGORY = {

@@ -32,15 +32,15 @@ MECHANISM = {
     "nodule": "a focal mass",
 }
 COMPARTMENT = {
-    "pneumothorax": "pleural",
-    "effusion": "pleural",
+    "pneumothorax": "pleura",
+    "effusion": "pleura",
     "consolidation": "lung",
     "oedema": "lung",
     "atelectasis": "lung",
     "nodule": "lung",
     "cardiomegaly": "heart",
 }
-COMPARTMENTS = ("lung", "pleural", "heart")
+COMPARTMENTS = ("lung", "pleura", "heart")
 
 CAUSES = ("infection", "injury", "tumour", "heart failure")
 CLUES = {  # what the clinical context says, by cause
@@ -61,9 +61,8 @@ DIAGNOSIS = {  # finding x cause
     "nodule": ("septic embolus", "lung haematoma", "metastasis", "fissural pseudotumour"),
 }
 
-TESTS = ("CT", "ultrasound", "MRI", "bronchoscopy", "echocardiography", "a repeat film", "a biopsy", "a PET scan")
-SOCIETIES = ("Alder", "Birch", "Cedar", "Elm", "Hazel", "Linden", "Maple", "Rowan", "Spruce", "Willow")
-EDITIONS = range(100, 1000)  # with the societies 9,000 guidelines: too many to know by heart, one has to read
+TESTS = ("CT", "ultrasound", "MRI", "bronchoscopy", "echocardiography", "fluoroscopy", "biopsy", "PET")
+GUIDELINES = ("Alder", "Birch", "Cedar", "Elm", "Hazel", "Linden", "Maple", "Rowan", "Spruce", "Willow")
 
 
 class Place(NamedTuple):
@@ -103,18 +102,18 @@ def opposite(place: Place) -> Place:
     return place._replace(side=SIDES[1 - SIDES.index(place.side)])
 
 
-def draw_guideline(rng: np.random.Generator) -> str:
-    """A society and the number of an edition, such as `Birch 482`."""
-    return f"{rng.choice(SOCIETIES)} {rng.integers(EDITIONS.start, EDITIONS.stop)}"
+@lru_cache(maxsize=1)
+def guideline_tests() -> dict[str, dict[str, str]]:
+    """guideline -> compartment -> the test that it puts first.
 
-
-@lru_cache(maxsize=len(SOCIETIES) * len(EDITIONS))
-def guideline_tests(guideline: str) -> dict[str, str]:
-    """compartment -> the test that this guideline puts first. Each guideline has its own, so the passage decides."""
-    society, edition = guideline.split()
-    rng = np.random.default_rng([2026, SOCIETIES.index(society), int(edition)])
-    return dict(zip(COMPARTMENTS, rng.choice(TESTS, size=len(COMPARTMENTS), replace=False).tolist(), strict=True))
+    The guidelines differ, and only the passages of a case say which one holds: no step and no question names it.
+    """
+    rng = np.random.default_rng(2026)
+    return {
+        name: dict(zip(COMPARTMENTS, rng.choice(TESTS, size=len(COMPARTMENTS), replace=False).tolist(), strict=True))
+        for name in GUIDELINES
+    }
 
 
 def passage_text(guideline: str, compartment: str) -> str:
-    return f"In {compartment} disease the {guideline} guideline puts {guideline_tests(guideline)[compartment]} first."
+    return f"{guideline} guideline: for the {compartment} {guideline_tests()[guideline][compartment]} comes first."
