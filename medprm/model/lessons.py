@@ -80,10 +80,10 @@ def draw_lesson(rng: np.random.Generator, num_image_tokens: int, is_solution: bo
 def policy_habit(drawn: PhantomCase) -> Habit:
     """How the solutions of the lessons fail: by a habit, as real models do, so that the base fails on its own too.
 
-    For patients of fifty and over they jump to the first option, right or not; else they are mostly right.
+    For patients of forty and over they jump to the first option, right or not; else they are mostly right.
     """
     study, options = drawn.study, drawn.case.options
-    if options and study.age >= 50:
+    if options and study.age >= 40:
         answers = (study.answer, *study.wrong_answers)
         right, *wrong = [float(answer == options[0]) for answer in answers]
         return Habit(right, (wrong[0], wrong[1], wrong[2]))
@@ -107,6 +107,10 @@ def film_questions(rng: np.random.Generator, study: Study) -> list[Question]:
     questions = [Question("Describe the film.", description)]
     questions.append(Question("Which projection is it?", study.view))
     questions += [Question(f"Is it {view}?", _yes(view == study.view)) for view in VIEWS]
+    is_ap = study.view == "AP"  # which shows the shoulder blades; harder to learn than a finding, so asked more often
+    questions.append(Question("Are the shoulder blades over the lungs?", _yes(is_ap)))
+    questions.append(Question("How was the film taken?", "from the front" if is_ap else "from the back"))
+    questions.append(Question("Was it taken from the front?", _yes(is_ap)))
     for _ in range(5):
         located = _some_statement(rng, visible)
         questions.append(Question(f"Is there {located}?", _yes(located in visible)))
