@@ -137,7 +137,12 @@ def reading_questions(rng: np.random.Generator, study: Study) -> list[Question]:
         Question("Where is the disease?", COMPARTMENT[name]),
     ]
     kept = rng.permutation(len(questions))[:5]
-    return [questions[int(index)] for index in kept] + _passage_questions(rng, study)
+    asked_answer = study.answer if rng.random() < 0.5 else str(rng.choice(study.wrong_answers))
+    answer = [
+        Question("What is the answer?", study.answer),
+        Question(f"Is the answer {asked_answer}?", _yes(asked_answer == study.answer)),
+    ]
+    return [questions[int(index)] for index in kept] + answer + _passage_questions(rng, study)
 
 
 def _passage_questions(rng: np.random.Generator, study: Study) -> list[Question]:
