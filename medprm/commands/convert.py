@@ -9,7 +9,6 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
@@ -85,7 +84,7 @@ def _write_original_folder(folder: Path, loaded: LoadedModel, source: str, max_s
         (folder / PRM_FILE).write_text(json.dumps(loaded.prm, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _dtype_changed(config: bytes, dtype: str) -> Mapping[str, bytes]:
+def _dtype_changed(config: bytes, dtype: str) -> dict[str, bytes]:
     """config.json with the weights' dtype; nothing where it says so already."""
     fields = json.loads(config)
     if fields.get("torch_dtype", dtype) == dtype:

@@ -46,14 +46,16 @@ def load_original(
     where = str(folder / "config.json")
     is_tied = bool(original.get("llm_config", {}).get("tie_word_embeddings")) and not stored.keys() & set(HEADS)
     config = native_config(original, image_token_id, is_tied, where)
-    entries = key_map(native_shapes(config), text_architecture(original, where))
-    check_tensors(folder, stored, entries)
-    with no_init_weights():
+    with no_init_weights():  # the memory is only promised until a weight is written
         model = AutoModelForImageTextToText.from_config(
             config, dtype=dtype or stored_dtype(folder, stored), attn_implementation=attn_implementation
         )
     if is_tied:
         model.tie_weights()
+    # Under ZeRO-3 the shape of a weight is that of nothing, and its whole shape is beside it.
+    shapes = {name: tuple(getattr(weight, "ds_shape", weight.shape)) for name, weight in model.named_parameters()}
+    entries = key_map(shapes, text_architecture(original, where))
+    check_tensors(folder, stored, entries)
     _fill(model, stored, entries)
     return model.eval()
 
@@ -172,10 +174,9 @@ def _fill(model: InternVLForConditionalGeneration, stored: Mapping[str, Stored],
         with _opened(file) as shard:
             for name in shard.offset_keys():
                 targets = [weights[native] for native in entries[name].natives]
+                parts = split(entries[name], shard.get_tensor(name), head_dim)
                 with torch.no_grad(), _gathered(targets):
-                    for target, part in zip(
-                        targets, split(entries[name], shard.get_tensor(name), head_dim), strict=True
-                    ):
+                    for target, part in zip(targets, parts, strict=True):
                         target.copy_(part)
 
 
@@ -185,9 +186,9 @@ def _gathered(weights: Sequence[torch.Tensor]) -> Iterator[None]:
     if not hasattr(weights[0], "ds_id"):
         yield
         return
-    from deepspeed.zero import GatheredParameters  # type: ignore[import-not-found]  # heavy; only ZeRO-3 needs it
+    import deepspeed  # heavy, and only ZeRO-3 needs it
 
-    with GatheredParameters(list(weights), modifier_rank=0):
+    with deepspeed.zero.GatheredParameters(list(weights), modifier_rank=0):
         yield
 
 

@@ -23,6 +23,7 @@ SENTENCEPIECE_FILE = "tokenizer.model"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 BPE = 2
 SPACE = "▁"
+SPECIAL_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
 
 
 class Piece(NamedTuple):
@@ -47,31 +48,16 @@ def internlm2_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of tokenizer.model with the special tokens of tokenizer_config.json or added_tokens.json."""
     pieces = read_pieces(folder / SENTENCEPIECE_FILE)
     settings = _read_json(folder / "tokenizer_config.json")
-    added = _added_tokens(folder, settings)
-    vocab = {piece.text: number for number, piece in enumerate(pieces)}
-    for number, token in added.items():
-        if number < len(pieces):
-            del vocab[pieces[number].text]  # the special token takes the place of an unused piece
-        vocab[token.content] = number
-    tokenizer = Tokenizer(
-        models.BPE(
-            vocab=vocab,
-            merges=bpe_merges(pieces),
-            unk_token=next(piece.text for piece in pieces if piece.kind == UNKNOWN),
-            fuse_unk=True,
-            byte_fallback=True,
-        )
-    )
-    tokenizer.normalizer = normalizers.Replace(" ", SPACE)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.Sequence(  # type: ignore[assignment]
-        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
-    found_by_merging = {*_paired_symbols(pieces), *(piece.text for piece in pieces if len(piece.text) == 1)}
-    for number, piece in enumerate(pieces):
-        is_added = piece.kind == CONTROL or (piece.kind == USER_DEFINED and piece.text not in found_by_merging)
-        if is_added and number not in added:
-            added[number] = AddedToken(piece.text, normalized=False, special=piece.kind == CONTROL)
+    named = _named_tokens(folder, settings)
+    tokenizer = _bpe_tokenizer(folder, pieces, named)
+    added = _found_whole(pieces) | named
     tokenizer.add_tokens([added[number] for number in sorted(added)])
+    for number, token in added.items():
+        if tokenizer.token_to_id(token.content) != number:
+            raise ModelError(
+                f"model {folder}: the special token {token.content!r} has id {tokenizer.token_to_id(token.content)}; "
+                f"expected {number}; restore the tokenizer files that came with the weights"
+            )
     special = {name: settings.get(name, default) for name, default in SPECIAL_TOKENS.items()}
     special = {name: token["content"] if isinstance(token, dict) else token for name, token in special.items()}
     if settings.get("add_bos_token", True):
@@ -79,23 +65,47 @@ def internlm2_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
             single=f"{start} $A", special_tokens=[(start, tokenizer.token_to_id(start))]
         )
-    for number, token in added.items():
-        if tokenizer.token_to_id(token.content) != number:
-            raise ModelError(
-                f"model {folder}: the special token {token.content!r} has id {tokenizer.token_to_id(token.content)}; "
-                f"expected {number}; restore the tokenizer files that came with the weights"
-            )
+    kept = {name: settings[name] for name in ("chat_template", "model_max_length") if name in settings}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        **special,
         additional_special_tokens=[token.content for token in added.values() if token.special],
         clean_up_tokenization_spaces=False,
-        chat_template=settings.get("chat_template"),
-        model_max_length=settings.get("model_max_length"),
+        **special,
+        **kept,
     )
 
 
-SPECIAL_TOKENS = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+def _bpe_tokenizer(folder: Path, pieces: list[Piece], named: Mapping[int, AddedToken]) -> Tokenizer:
+    """The pieces with their merges; a named token takes the place of the piece that has its id."""
+    vocab = {piece.text: number for number, piece in enumerate(pieces)}
+    for number, token in named.items():
+        replaced = pieces[number] if number < len(pieces) else None
+        if replaced and replaced.kind in (NORMAL, BYTE):
+            raise ModelError(
+                f"model {folder}: the special token {token.content!r} has the id {number} of the ordinary piece "
+                f"{replaced.text!r}; expected an unused one; restore the tokenizer files that came with the weights"
+            )
+        if replaced:
+            vocab.pop(replaced.text, None)
+        vocab[token.content] = number
+    unknown = next(piece.text for piece in pieces if piece.kind == UNKNOWN)
+    merges = bpe_merges(pieces)
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", SPACE)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.Sequence(  # type: ignore[assignment]
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return tokenizer
+
+
+def _found_whole(pieces: list[Piece]) -> dict[int, AddedToken]:
+    """Pieces that merging cannot find, by id: control pieces, and defined symbols but the short ones."""
+    short = {*_paired_symbols(pieces), *(piece.text for piece in pieces if len(piece.text) == 1)}
+    return {
+        number: AddedToken(piece.text, normalized=False, special=piece.kind == CONTROL)
+        for number, piece in enumerate(pieces)
+        if piece.kind == CONTROL or (piece.kind == USER_DEFINED and piece.text not in short)
+    }
 
 
 def read_pieces(file: Path) -> list[Piece]:
@@ -147,7 +157,7 @@ def _paired_symbols(pieces: list[Piece]) -> list[str]:
     return [text for text in two if texts.issuperset(text)]
 
 
-def _added_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
+def _named_tokens(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
     """The checkpoint's special tokens by id."""
     decoder: Mapping[str, Any] = settings.get("added_tokens_decoder", {})
     added = {

@@ -167,6 +167,15 @@ def test_a_special_token_with_two_ids(folder: Path) -> None:
         internlm2_tokenizer(folder)
 
 
+def test_a_special_token_at_an_ordinary_piece(folder: Path) -> None:
+    settings = settings_of(folder)
+    number = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model()).piece_to_id("an")
+    settings["added_tokens_decoder"][str(number)] = {"content": "<new>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=f"'<new>' has the id {number} of the ordinary piece 'an'"):
+        internlm2_tokenizer(folder)
+
+
 def test_files_that_contradict(folder: Path) -> None:
     (folder / "added_tokens.json").write_text(json.dumps({"<other>": 1}))
     with pytest.raises(ModelError, match="token 1 is '<s>' in tokenizer_config.json and '<other>'"):
