@@ -54,7 +54,7 @@ class DataSettings:
 class ModelSettings:
     """Which weights training starts from."""
 
-    # "tiny": the base that ships with the package; else a folder or a hub id in transformers' native InternVL layout.
+    # "tiny": the base that ships with the package; else a folder or a hub id, native or original InternVL layout.
     path: str = "tiny"
     # Most tiles an image is cut into; null: as the checkpoint says.
     max_tiles: int | None = None

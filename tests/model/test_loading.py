@@ -52,11 +52,34 @@ def test_pickled_weights_are_refused(saved: Path) -> None:
         load_checkpoint(saved)
 
 
-def test_original_layout_is_named(saved: Path) -> None:
+def test_another_kind_of_model_is_named(saved: Path) -> None:
     config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | {"model_type": "internvl_chat"}))
-    with pytest.raises(ModelError, match="internvl_chat"):
+    (saved / "config.json").write_text(json.dumps(config | {"model_type": "llava"}))
+    with pytest.raises(ModelError, match="model_type 'llava'; expected 'internvl' .* or 'internvl_chat'"):
         load_checkpoint(saved)
+
+
+def test_a_wrong_shape_is_refused(saved: Path) -> None:
+    file = saved / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("lm_head.weight"))
+    save_file(tensors | {name: torch.zeros(3, 32)}, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="mismatched keys"):
+        load_checkpoint(saved)
+
+
+def test_stored_dtype_is_kept(saved: Path) -> None:
+    loaded = load_checkpoint(saved, dtype="bfloat16")
+    save_checkpoint(saved.with_name("half"), loaded, None)
+    assert load_checkpoint(saved.with_name("half"), dtype="stored").model.dtype == torch.bfloat16
+    with pytest.raises(ModelError, match="dtype 'int8'; expected one of float32, bfloat16, float16, stored"):
+        load_checkpoint(saved, dtype="int8")
+
+
+def test_a_hub_id_without_network_is_one_line() -> None:
+    with pytest.raises(ModelError, match="model OpenGVLab/NoSuchModel: ") as caught:
+        load_checkpoint("OpenGVLab/NoSuchModel")
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_folder_is_named() -> None:
