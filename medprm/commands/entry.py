@@ -162,7 +162,7 @@ def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> st
 
 
 def _groups(conf: Path) -> list[str]:
-    return sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
+    return sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name not in ("hydra", "sweep"))
 
 
 def _keys(node: DictConfig, path: str = "") -> Iterator[str]:
