@@ -234,11 +234,11 @@ def _git(checkout: Path, *arguments: str) -> str:
 
 def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """Nested mappings as one, names joined by dots."""
-    flat: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in values.items():
         here = f"{path}.{name}" if path else str(name)
-        flat |= flat(value, here) if isinstance(value, Mapping) and value else {here: value}
-    return flat
+        result |= flat(value, here) if isinstance(value, Mapping) and value else {here: value}
+    return result
 
 
 def _write(path: Path, text: str) -> None:

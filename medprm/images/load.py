@@ -61,15 +61,17 @@ def open_image(path: Path, frame: int | None = None, limits: ImageLimits = DEFAU
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels from the file's header; no pixel is decoded."""
-    if path.read_bytes()[128:132] == b"DICM":
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-        return int(header.Columns), int(header.Rows)
+    """Width and height in pixels from the file's header; no pixel is read."""
     try:
+        with open(path, "rb") as file:
+            is_dicom = file.read(132)[128:] == b"DICM"
+        if is_dicom:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+            return int(header.Columns), int(header.Rows)
         with Image.open(path) as opened:
             is_turned = int(opened.getexif().get(0x0112, 1) or 1) >= 5
             return (opened.height, opened.width) if is_turned else opened.size
-    except OSError as error:
+    except (OSError, AttributeError, ValueError) as error:
         raise ImageError(f"{path}: its size cannot be read ({error}); copy it again from its source") from error
 
 
