@@ -5,13 +5,14 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from small_run import train_arguments
 
-from medprm.commands import compare
+from medprm.commands import compare, entry
 from medprm.commands.entry import run_verb
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -43,7 +44,9 @@ def test_every_choice_of_a_sweep_composes(file: Path, tmp_path: Path, monkeypatc
         for value in choices(parameter)
     ]
     started = []
-    monkeypatch.setattr("importlib.import_module", lambda name: type("verb", (), {"run": started.append}))
+    verb = SimpleNamespace(run=started.append)
+    # Not importlib's own: Hydra looks for its plugins by it.
+    monkeypatch.setattr(entry, "importlib", SimpleNamespace(import_module=lambda name: verb))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_RUN_ID", "t0")

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from medprm.config import TrackingSettings, TuningSettings
 from medprm.encoding.settings import EncodingSettings, LabelSettings
 from medprm.errors import InputError
 from medprm.model.loading import load_checkpoint
-from medprm.run import RunError, RunStopped
+from medprm.run import RunError
 from medprm.scoring.aggregate import AGGREGATORS
 from medprm.scoring.scorer import StepScorer
 
@@ -129,62 +128,6 @@ def test_two_processes_share_a_run(base: Path, records: Path, tmp_path: Path) ->
     assert [one["step"] for one in steps if "loss" in one] == [1, 2, 3, 4, 5, 6]
     assert (output / "log.txt").read_text().count("the trained PRM is in") == 1
     assert "threshold" in json.loads((output / "checkpoint" / "medprm.json").read_text())
-
-
-@pytest.mark.distributed
-@pytest.mark.timeout(600)
-def test_adapters_beside_sharded_weights_give_the_checkpoint_of_one_process(
-    base: Path, records: Path, tmp_path: Path
-) -> None:
-    """LoRA under ZeRO-3, two processes with two solutions each, against one process with four."""
-    pytest.importorskip("deepspeed", reason="deepspeed is an extra: pip install 'medprm[train]'")
-    chosen = {"per_device_train_batch_size": 2, "eval_strategy": "no", "save_strategy": "no"}
-    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train.py"]
-    given = ["tuning=lora", "tuning.lora_dropout=0", "deepspeed=zero3"]
-    done = subprocess.run(
-        [*starter, *train_arguments(base, records, tmp_path / "two", chosen), *given],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert (tmp_path / "two" / "checkpoint").is_dir(), done.stderr[-3000:]
-    tuning = TuningSettings(kind="lora", lora_dropout=0.0)
-    train.run(
-        train_config(
-            base, records, tmp_path / "one", tuning=tuning, training={**chosen, "per_device_train_batch_size": 4}
-        )
-    )
-    two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
-    before = load_file(base / "model.safetensors")
-    assert two.keys() == one.keys() == before.keys()
-    assert any((before[name] - value).abs().max() > 1e-4 for name, value in one.items())
-    for name, value in one.items():
-        # Six steps of AdamW at a learning rate of 1e-3, which makes much of last digits where gradients are near zero.
-        assert (two[name] - value).abs().max() < 1e-4, name
-
-
-def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_weights(
-    trained: Path, base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A batch system's script makes the file while step 3 runs; a checkpoint of step 3 is left."""
-    run = tmp_path / "run"
-    log = train.MetricsLog.on_log
-
-    def ask(self: train.MetricsLog, args: object, state: Any, *given: Any, **named: Any) -> None:
-        if state.global_step == 2 and not (run / "checkpoint-3").exists():
-            (run / "stop").touch()
-        log(self, args, state, *given, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(train.MetricsLog, "on_log", ask)
-    with pytest.raises(RunStopped, match="found at step 3"):
-        train.run(train_config(base, records, run))
-    assert not (run / "checkpoint").exists(), "half a training is no result"
-    train.run(train_config(base, records, run, resume=True))
-    assert not (run / "stop").exists()
-    first, second = weights(trained), weights(run)
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def wait_for(condition: Callable[[], bool], timeout_seconds: float = 120.0) -> None:
