@@ -14,9 +14,11 @@ from medprm.cases.phantom.settings import PhantomSettings
 from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings
 from medprm.errors import InputError
 from medprm.evaluation.settings import EvaluationSettings
+from medprm.training.planning import PlanningSettings, stage_of
 from medprm.training.settings import TrainingSettings
 
-TUNING_KINDS = ("full", "lora")
+TUNING_KINDS = ("full", "lora", "qlora")
+ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3")
 WANDB_MODES = ("disabled", "offline", "online")
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -58,33 +60,51 @@ class ModelSettings:
     path: str = "tiny"
     # Most tiles an image is cut into; null: as the checkpoint says.
     max_tiles: int | None = None
-    # Attention of transformers: sdpa, eager, flash_attention_2.
-    attn_implementation: str = "sdpa"
+    # Attention of transformers: auto (flash attention where it is installed and can run, else sdpa), sdpa, eager,
+    # flash_attention_2, flash_attention_3.
+    attn_implementation: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_choice("model.attn_implementation", self.attn_implementation, ATTENTION)
 
 
 @dataclass
 class TuningSettings:
     """Which weights are trained."""
 
-    # full: all of them; lora: small adapters in the text model, merged into the saved checkpoint.
+    # full: all of them; lora: small adapters in the text model, merged into the saved checkpoint; qlora: the same with
+    # the frozen weights beside them in four bits (GPU only, needs bitsandbytes).
     kind: str = "full"
     # kind=full: leave the vision tower as it is.
     freeze_vision: bool = False
-    # kind=lora: rank of the adapters.
+    # kind=full: leave the projector as it is.
+    freeze_projector: bool = False
+    # kind=full: leave the text model as it is.
+    freeze_text: bool = False
+    # kind=lora or qlora: rank of the adapters.
     r: int = 16
-    # kind=lora: the adapters' output is scaled by lora_alpha / r.
+    # kind=lora or qlora: the adapters' output is scaled by lora_alpha / r.
     lora_alpha: int = 32
-    # kind=lora: chance that an input of an adapter is dropped, in [0, 1).
+    # kind=lora or qlora: chance that an input of an adapter is dropped, in [0, 1).
     lora_dropout: float = 0.05
-    # kind=lora: names of the adapted linear layers of the text model.
+    # kind=lora or qlora: names of the adapted linear layers of the text model.
     target_modules: list[str] = field(
         default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     )
 
     def __post_init__(self) -> None:
         _check_choice("tuning.kind", self.kind, TUNING_KINDS)
-        if self.kind == "lora" and self.freeze_vision:
-            raise InputError("tuning.freeze_vision is true but tuning.kind=lora freezes it anyway; leave it out")
+        frozen = [part for part in ("vision", "projector", "text") if getattr(self, f"freeze_{part}")]
+        if self.kind != "full" and frozen:
+            raise InputError(
+                f"tuning.freeze_{frozen[0]} is true but tuning.kind={self.kind} freezes everything beside the adapters "
+                "anyway; leave it out"
+            )
+        if len(frozen) == 3:
+            raise InputError(
+                "tuning.freeze_vision, freeze_projector and freeze_text are all true: nothing is trained; "
+                "set one of them to false"
+            )
         if self.r < 1 or not self.target_modules or not 0 <= self.lora_dropout < 1:
             raise InputError(
                 f"tuning.r is {self.r}, lora_dropout {self.lora_dropout}, target_modules {self.target_modules}; "
@@ -115,10 +135,13 @@ class ScoringSettings:
     dtype: str = "float32"
     # auto (a GPU where there is one), cpu or cuda.
     device: str = "auto"
+    # As model.attn_implementation in training.
+    attn_implementation: str = "auto"
 
     def __post_init__(self) -> None:
         _check_choice("scoring.dtype", self.dtype, DTYPES)
         _check_choice("scoring.device", self.device, DEVICES)
+        _check_choice("scoring.attn_implementation", self.attn_implementation, ATTENTION)
         if self.batch_size < 1:
             raise InputError(f"scoring.batch_size is {self.batch_size}; expected 1 or more")
 
@@ -150,6 +173,10 @@ class TrainConfig:
     # How threshold and aggregation are chosen on validation and written into the checkpoint.
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    # Say what the run will need, and train nothing.
+    plan: bool = False
+    # The machine that the plan reckons with.
+    planning: PlanningSettings = field(default_factory=PlanningSettings)
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
@@ -157,6 +184,7 @@ class TrainConfig:
                 "resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one"
             )
         _check_threads(self.num_threads)
+        _check_combination(self.tuning.kind, stage_of(self.deepspeed), self.training)
 
 
 @dataclass
@@ -212,6 +240,28 @@ def typed(composed: DictConfig, schema: type[Config]) -> Config:
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InputError(f"{name}: {value!r}; expected one of {', '.join(allowed)}")
+
+
+def _check_combination(tuning: str, stage: str, training: TrainingSettings) -> None:
+    """What each setting allows by itself and all of them together do not."""
+    if training.use_cpu:
+        if tuning == "qlora":
+            raise InputError(
+                "tuning=qlora with training.use_cpu=true (scale=laptop): four-bit weights need a GPU; choose "
+                "tuning=lora, or a scale with a GPU"
+            )
+        if stage == "zero3_offload":
+            raise InputError(
+                "deepspeed=zero3_offload with training.use_cpu=true (scale=laptop): there is no GPU memory to free; "
+                "choose deepspeed=zero3 or none"
+            )
+    if tuning == "qlora" and stage.startswith("zero3"):
+        raise InputError(
+            f"tuning=qlora with deepspeed={stage}: weights in four bits are not sharded; choose tuning=lora with "
+            f"{stage}, or deepspeed=zero2 or none with qlora"
+        )
+    if stage != "none" and training.trainer_extra.get("fsdp"):
+        raise InputError("training.trainer_extra.fsdp with deepspeed: two ways to shard the weights; leave one out")
 
 
 def _check_threads(num_threads: int | None) -> None:

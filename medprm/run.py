@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
+PLAN_FILE = "plan.json"
+# Whoever makes this file in a run's folder asks the run to save a checkpoint and end.
+STOP_FILE = "stop"
 _HANDLER = "medprm-run"
 # What a run writes before its first step; a folder that holds nothing else has nothing to lose.
 BEFORE_TRAINING = {CONFIG_FILE, RUN_FILE, "log.txt", "preview.txt"}
@@ -43,6 +46,7 @@ FREE_ON_RESUME = (
     "run_name",
     "num_threads",
     "tracking",
+    "plan",
     "training.disable_tqdm",
     "training.dataloader_num_workers",
     "training.save_total_limit",
@@ -51,6 +55,10 @@ FREE_ON_RESUME = (
 
 class RunError(InputError):
     """A run cannot start as asked."""
+
+
+class RunStopped(Exception):
+    """A run was asked to end before its last step; it can go on from the checkpoint it has saved."""
 
 
 def num_processes() -> int:
@@ -89,7 +97,7 @@ def prepare_run_folder(folder: Path, resume: bool, overwrite: bool, ways_out: st
         raise RunError(
             f"{folder}: a file is in the way; expected a folder or nothing; move it or choose another run_name"
         )
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    names = {path.name for path in folder.iterdir()} - {PLAN_FILE, STOP_FILE} if folder.is_dir() else set()
     if CONFIG_FILE in names <= BEFORE_TRAINING and not resume:
         shutil.rmtree(folder)  # a run that ended before its first step, for a mistake in its data, say
     elif names and not resume:
@@ -155,7 +163,7 @@ def save_config(folder: Path, config: TrainConfig | EvaluateConfig) -> None:
 def check_same_config(folder: Path, config: TrainConfig) -> None:
     """A run goes on with the settings it began with, else RunError naming the keys that differ."""
     saved = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    before, now = _flat(saved), _flat(asdict(config))
+    before, now = flat(saved), flat(asdict(config))
     differ = [
         f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
@@ -224,12 +232,13 @@ def _git(checkout: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested mappings as one, names joined by dots."""
+    result: dict[str, Any] = {}
     for name, value in values.items():
         here = f"{path}.{name}" if path else str(name)
-        flat |= _flat(value, here) if isinstance(value, Mapping) and value else {here: value}
-    return flat
+        result |= flat(value, here) if isinstance(value, Mapping) and value else {here: value}
+    return result
 
 
 def _write(path: Path, text: str) -> None:

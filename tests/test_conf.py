@@ -15,6 +15,7 @@ from medprm.commands.entry import store_schemas
 from medprm.config import EvaluateConfig, TrainConfig, typed
 from medprm.encoding.settings import LABEL_KINDS
 from medprm.errors import InputError
+from medprm.training.planning import stage_of
 from medprm.training.settings import TrainingSettings
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -24,7 +25,7 @@ SCALE_ALONE = ("model", "tuning", "deepspeed")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "scale")
+    if path.parent.name not in ("experiment", "scale", "sweep")
 )
 
 
@@ -60,6 +61,48 @@ def test_a_scale_resolves_alike_under_every_experiment(scale: str) -> None:
         assert of_scale(f"+experiment={experiment}", *needs_path(experiment)) == alone
 
 
+TUNINGS = ("full", "lora", "qlora")
+STAGES = ("none", "zero1", "zero2", "zero3", "zero3_offload")
+
+
+def is_senseless(scale: str, tuning: str, stage: str) -> bool:
+    """Four-bit weights on a CPU or sharded; offload from a CPU to itself."""
+    return (scale == "laptop" and (tuning == "qlora" or stage == "zero3_offload")) or (
+        tuning == "qlora" and stage.startswith("zero3")
+    )
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_sensible_combination_composes_and_no_other(scale: str) -> None:
+    """The rest of an experiment's settings does not depend on these three (a scale resolves alike everywhere)."""
+    store_schemas()
+    refused = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for tuning, stage in product(TUNINGS, STAGES):
+            given = [f"scale={scale}", f"tuning={tuning}", f"deepspeed={stage}"]
+            try:
+                config = typed(compose("train", ["+experiment=cxr", *given]), TrainConfig)
+            except InputError as error:
+                assert "choose" in str(error)
+                refused.append((tuning, stage))
+                continue
+            assert config.tuning.kind == tuning and stage_of(config.deepspeed) == stage
+    assert refused == [one for one in product(TUNINGS, STAGES) if is_senseless(scale, *one)]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_with_every_tuning_and_stage(experiment: str) -> None:
+    """Tuning and stage side by side: each option of both comes up."""
+    for tuning, stage in [("full", "zero1"), ("lora", "zero2"), ("qlora", "none"), ("full", "zero3_offload")]:
+        given = [f"+experiment={experiment}", "scale=cluster", f"tuning={tuning}", f"deepspeed={stage}"]
+        assert train(*given, *needs_path(experiment)).run_name == experiment
+
+
+def test_a_scale_says_what_its_plan_reckons_with() -> None:
+    found = {scale: train(f"scale={scale}").planning.num_gpus for scale in SCALES}
+    assert found == {"laptop": 1, "gpu": 1, "node8": 8, "cluster": 32}
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_sets_no_key_of_a_scale(experiment: str) -> None:
     values = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
@@ -76,7 +119,7 @@ def test_every_experiment_evaluates(experiment: str) -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes(option: str) -> None:
     group, name = option.split("=")
-    train(option, *(needs_path(name) if group == "data" else []))
+    train(option, *(needs_path(name) if group == "data" else ["scale=gpu"]))
 
 
 def test_the_scales_differ() -> None:
@@ -122,7 +165,22 @@ def test_settings_that_no_code_reads_are_refused() -> None:
         (["data=nih"], "give data.path=FOLDER"),
         (["data.path=x", "data.phantom.seed=1"], "data.phantom is set but"),
         (["tuning=lora", "tuning.freeze_vision=true"], "freeze_vision"),
-        (["tuning.kind=qlora"], "expected one of full, lora"),
+        (["tuning.kind=adapters"], "expected one of full, lora, qlora"),
+        (
+            ["tuning.freeze_vision=true", "tuning.freeze_projector=true", "tuning.freeze_text=true"],
+            "nothing is trained",
+        ),
+        (["tuning=qlora", "scale=gpu", "tuning.freeze_text=true"], "freezes everything beside the adapters"),
+        (["tuning=qlora"], "four-bit weights need a GPU; choose tuning=lora"),
+        (["deepspeed=zero3_offload"], "no GPU memory to free"),
+        (["scale=gpu", "tuning=qlora", "deepspeed=zero3"], "weights in four bits are not sharded"),
+        (["scale=gpu", "tuning=qlora", "deepspeed=zero3_offload"], "weights in four bits are not sharded"),
+        (["scale=node8", "+training.trainer_extra.fsdp=full_shard"], "two ways to shard"),
+        (["training.use_liger_kernel=true"], "its kernels need a GPU"),
+        (["model.attn_implementation=flash"], "expected one of auto, sdpa"),
+        (["planning.utilization=1.2"], "planning.utilization is 1.2"),
+        (["planning.num_gpus=0"], "planning.num_gpus is 0"),
+        (["planning.dollars_per_gpu_hour=-1"], "planning.dollars_per_gpu_hour is -1"),
         (["resume=true", "overwrite=true"], "leave one"),
         (["tracking.wandb=on"], "expected one of disabled, offline, online"),
         (["num_threads=0"], "num_threads is 0"),

@@ -1,7 +1,8 @@
 """From a command line to a verb: compose `conf/`, make typed settings, run; every mistake of the user in one line.
 
 In: a verb and the folder of its configuration. Out: the process's exit code: 0, 2 for something that the user can mend
-(one line on stderr, no traceback), 130 when interrupted. What is ours to mend keeps its traceback.
+(one line on stderr, no traceback), 75 when asked to stop, 130 when interrupted. What is ours to mend keeps its
+traceback.
 """
 
 import difflib
@@ -20,12 +21,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from medprm.config import SCHEMAS, typed
+from medprm.config import SCHEMAS, TrainConfig, typed
 from medprm.errors import InputError
-from medprm.run import check_launch
+from medprm.run import RunStopped, check_launch
 
 MISTAKE = 2
 INTERRUPTED = 130
+STOPPED = 75  # EX_TEMPFAIL: start it again
 MISTAKES = (
     InputError,
     HydraException,
@@ -47,12 +49,15 @@ def run_verb(verb: str, conf: Path) -> int:
     # Else Hydra prints errors in its own form and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     store_schemas()
-    task = _Task(verb)
+    task = _Task(verb, conf)
     try:
         hydra.main(version_base="1.3", config_path=str(conf), config_name=verb)(task)()
     except KeyboardInterrupt:
         _say("interrupted; resume=true goes on from the last complete checkpoint")
         return INTERRUPTED
+    except RunStopped as stopped:
+        _say(f"{stopped}; resume=true goes on", "stopped")
+        return STOPPED
     except MISTAKES as error:
         task.mistake = error
     if task.mistake is None:
@@ -73,8 +78,9 @@ class _Task:
     The mistake is kept, not raised: Hydra would add a line of its own.
     """
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, conf: Path) -> None:
         self.verb = verb
+        self.conf = conf
         self.mistake: Exception | None = None
 
     def __call__(self, composed: DictConfig) -> None:
@@ -88,12 +94,28 @@ class _Task:
     def _run(self, composed: DictConfig) -> None:
         _name_job(composed)
         config = typed(composed, SCHEMAS[self.verb])
+        if isinstance(config, TrainConfig) and config.plan:
+            # Heavy, as below.
+            importlib.import_module("medprm.commands.plan").run(config, _other_scales(self.conf))
+            return
         if self.verb == "train":
             chosen = HydraConfig.get().runtime.choices["scale"]
             said = [one for one in HydraConfig.get().overrides.task if one.startswith(("scale=", "+scale="))]
             check_launch(chosen, bool(said), sys.argv)
         # Heavy (torch, transformers); --help and mistakes in settings answer without it.
         importlib.import_module(f"medprm.commands.{self.verb}").run(config)
+
+
+def _other_scales(conf: Path) -> dict[str, TrainConfig | str]:
+    """The same command line at each scale, for the plan; a reason where its settings are refused."""
+    given = [one for one in HydraConfig.get().overrides.task if not one.startswith(("scale=", "+scale="))]
+    scales: dict[str, TrainConfig | str] = {}
+    for file in sorted((conf / "scale").glob("*.yaml")):
+        try:
+            scales[file.stem] = typed(hydra.compose("train", [*given, f"scale={file.stem}"]), TrainConfig)
+        except MISTAKES as error:
+            scales[file.stem] = _one_line(str(error))
+    return scales
 
 
 def _name_job(composed: DictConfig) -> None:
@@ -140,7 +162,7 @@ def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> st
 
 
 def _groups(conf: Path) -> list[str]:
-    return sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
+    return sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name not in ("hydra", "sweep"))
 
 
 def _keys(node: DictConfig, path: str = "") -> Iterator[str]:
@@ -179,5 +201,5 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _say(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _say(message: str, kind: str = "error") -> None:
+    print(f"{kind}: {message}", file=sys.stderr)

@@ -26,6 +26,7 @@ from medprm.evaluation.scored import write_scored
 from medprm.evaluation.table import format_table
 from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
+from medprm.model.attention import resolve_attention
 from medprm.model.loading import load_checkpoint
 from medprm.run import provenance, save_config, save_run, set_seed_and_threads, start_log
 from medprm.scoring.scorer import StepScorer
@@ -147,7 +148,8 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise InputError("scoring.device=cuda but there is no GPU; choose auto or cpu")
-    loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device)
+    attention = resolve_attention(settings.attn_implementation, device == "cuda", settings.dtype != "float32")
+    loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device, attn_implementation=attention)
     logger.info("scoring with %s on %s in %s", checkpoint, device, settings.dtype)
     return StepScorer.from_loaded(loaded, checkpoint, settings.batch_size, config.blank)
 

@@ -10,20 +10,20 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils import logging as transformers_logging
 
 from medprm import __version__
 from medprm.cases.schema import CaseSolutions
 from medprm.commands.data_source import describe_source, open_source, read_splits
 from medprm.commands.score_split import score_split
-from medprm.config import ModelSettings, TrainConfig, TuningSettings
+from medprm.config import TrainConfig
 from medprm.encoding.collator import Collator
 from medprm.encoding.encoder import Encoder
 from medprm.encoding.preview import preview_batch
@@ -34,10 +34,14 @@ from medprm.encoding.tokens import LabelTokens
 from medprm.errors import InputError
 from medprm.evaluation.metrics import choose_threshold
 from medprm.evaluation.selection import choose_aggregation, collect_candidates
+from medprm.model.attention import resolve_attention
 from medprm.model.loading import LoadedModel, load_checkpoint, save_checkpoint, save_tokenizer_and_settings
-from medprm.model.lora import apply_lora, merge_lora
+from medprm.model.lora import adapter_state, merge_lora, with_adapters
 from medprm.model.tiny import shipped_base
+from medprm.model.tuning import check_four_bits, tuned
 from medprm.run import (
+    STOP_FILE,
+    RunStopped,
     check_same_config,
     check_same_data,
     is_first_process,
@@ -52,9 +56,10 @@ from medprm.run import (
 from medprm.scoring.scorer import StepScorer
 from medprm.statistics.step_metrics import auroc, confusion_rows, macro_f1
 from medprm.tracking import Tracker, start_tracking
-from medprm.training.arguments import training_arguments
+from medprm.training.arguments import start_deepspeed, training_arguments
 from medprm.training.checkpoints import find_resumable
 from medprm.training.dataset import StepDataset, build_dataset
+from medprm.training.stopping import StopOnRequest
 from medprm.training.trainer import PRMTrainer
 
 logger = logging.getLogger(__name__)
@@ -72,7 +77,7 @@ def run(config: TrainConfig) -> Path:
     keep_source(folder, config, describe_source(data, splits))
     # Before the model: under ZeRO-3, weights are sharded while they are loaded.
     arguments = make_arguments(config, folder)
-    loaded = load_base(config.model)
+    loaded = load_base(config)
     encoder = Encoder.from_settings(loaded.tokenizer, config.encoding, loaded.image_tokens_per_tile)
     train_set = build_dataset(
         splits.get("train") or data.split("train"), encoder, config.labels, data.image_root, loaded.image_settings
@@ -83,22 +88,29 @@ def run(config: TrainConfig) -> Path:
     collator = Collator(pad_id=int(loaded.tokenizer.pad_token_id), num_labels=len(label_tokens.ids))  # type: ignore
     show_first_batch(folder, train_set, collator, loaded, label_tokens)
     tracker = track(config, folder)
+    stopping = StopOnRequest(folder / STOP_FILE)
     trainer = PRMTrainer(
-        model=tuned(loaded, config.tuning),
+        model=tuned(loaded.model, config.tuning),
         args=arguments,
         train_dataset=train_set,
         eval_dataset=validation_set,
         data_collator=collator,
         label_tokens=label_tokens,
         step_metrics=progress_metrics,
-        callbacks=[MetricsLog(folder / METRICS_FILE, tracker)],
+        callbacks=[MetricsLog(folder / METRICS_FILE, tracker), stopping],
     )
     trainer.train(resume_from_checkpoint=resumable(folder, config))
-    finished = finish_model(trainer, loaded, config.tuning)
+    if stopping.is_stopped:
+        tracker.finish()
+        end_processes()
+        raise RunStopped(f"{folder / STOP_FILE} was found at step {trainer.state.global_step}, a checkpoint is saved")
+    finished = finish_model(trainer, loaded, config)
     prm = describe_prm(encoder, config.labels) | {"base": config.model.path, "medprm_version": __version__}
-    if is_first_process() and splits.get("validation") and not config.deepspeed:
+    if is_first_process() and splits.get("validation") and is_whole(config):
         prm |= choices(replace(finished, prm=prm), splits["validation"], data.image_root, config)
-    checkpoint = save_result(folder / CHECKPOINT, trainer, finished, prm, bool(config.deepspeed))
+    checkpoint = save_result(
+        folder / CHECKPOINT, trainer, finished, prm, is_sharded=bool(config.deepspeed) and config.tuning.kind == "full"
+    )
     tracker.finish()
     end_processes()
     logger.info("the trained PRM is in %s", checkpoint)
@@ -109,6 +121,8 @@ def begin(config: TrainConfig) -> Path:
     """The run's folder, log, seeds and threads; what is kept to repeat the run."""
     folder = Path(config.output_dir)
     prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
+    if is_first_process():
+        (folder / STOP_FILE).unlink(missing_ok=True)
     start_log(folder)
     transformers_logging.disable_progress_bar()  # of weight files; ours stay
     if config.resume and (folder / "config.yaml").is_file():
@@ -130,18 +144,22 @@ def keep_source(folder: Path, config: TrainConfig, source: dict[str, Any]) -> No
 
 
 def make_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
-    """TrainingArguments, after checks that need the whole configuration."""
-    if config.deepspeed and util.find_spec("deepspeed") is None:
-        raise InputError("deepspeed is set but not installed: pip install 'medprm[train]', or choose deepspeed=none")
-    if config.deepspeed and config.tuning.kind == "lora":
-        raise InputError("tuning=lora with deepspeed: not supported; choose tuning=full or deepspeed=none")
+    """TrainingArguments, after checks of what is installed and at hand."""
+    if config.tuning.kind == "qlora":
+        check_four_bits()
+    if config.deepspeed:
+        start_deepspeed(config.training.use_cpu)
     return training_arguments(config.training, folder, config.deepspeed)
 
 
-def load_base(settings: ModelSettings) -> LoadedModel:
+def load_base(config: TrainConfig) -> LoadedModel:
     """The weights that training starts from, in single precision."""
+    settings = config.model
     source = shipped_base() if settings.path == "tiny" else settings.path
-    return load_checkpoint(source, max_tiles=settings.max_tiles, attn_implementation=settings.attn_implementation)
+    attention = resolve_attention(
+        settings.attn_implementation, is_on_gpu=not config.training.use_cpu, is_half=config.training.bf16
+    )
+    return load_checkpoint(source, max_tiles=settings.max_tiles, attn_implementation=attention)
 
 
 def validation_dataset(
@@ -200,15 +218,6 @@ def track(config: TrainConfig, folder: Path) -> Tracker:
     return start_tracking(settings, config.run_name, asdict(config), folder)
 
 
-def tuned(loaded: LoadedModel, settings: TuningSettings) -> Any:
-    """The model with the weights that are trained set free."""
-    if settings.kind == "lora":
-        return apply_lora(loaded.model, settings)
-    if settings.freeze_vision:
-        loaded.model.model.vision_tower.requires_grad_(False)
-    return loaded.model
-
-
 class Progress(NamedTuple):
     """What is watched while training; the evaluation has intervals, this has not."""
 
@@ -263,10 +272,24 @@ def resumable(folder: Path, config: TrainConfig) -> str | None:
     return str(found) if found else None
 
 
-def finish_model(trainer: PRMTrainer, loaded: LoadedModel, settings: TuningSettings) -> LoadedModel:
+def finish_model(trainer: PRMTrainer, loaded: LoadedModel, config: TrainConfig) -> LoadedModel:
     """The trained model as a plain one, adapters folded in."""
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    return replace(loaded, model=merge_lora(model) if settings.kind == "lora" else model)
+    if config.tuning.kind == "full":
+        return replace(loaded, model=model)
+    if config.tuning.kind == "lora" and not config.deepspeed:
+        return replace(loaded, model=merge_lora(model))
+    # The weights beside the adapters are sharded, rounded or in four bits: the base is read once more.
+    adapters = adapter_state(model)
+    if not is_first_process():
+        return loaded
+    unset_hf_deepspeed_config()  # else transformers shards the fresh model as well, and waits for the other processes
+    return replace(loaded, model=merge_lora(with_adapters(load_base(config).model, config.tuning, adapters)))
+
+
+def is_whole(config: TrainConfig) -> bool:
+    """Whether the finished model lies on the first process's device, ready to score."""
+    return not config.deepspeed and config.tuning.kind != "qlora"
 
 
 def choices(

@@ -44,15 +44,15 @@ def format_table(metrics: Mapping[str, Any]) -> str:
         f"{test['steps']} steps; threshold {metrics['threshold']:.3f}, aggregation {metrics['aggregation']}"
     ]
     if "step_metrics" in metrics:
-        blocks += [_aligned(_step_rows(metrics)), _aligned(_category_rows(metrics))]
+        blocks += [aligned(_step_rows(metrics)), aligned(_category_rows(metrics))]
     if "best_of_n" in metrics:
-        blocks.append(_aligned(_best_of_n_rows(metrics)))
-        blocks.append(_aligned(_gap_rows(metrics)))
+        blocks.append(aligned(_best_of_n_rows(metrics)))
+        blocks.append(aligned(_gap_rows(metrics)))
     notes = [f"note: {name}: {text}" for name, text in metrics["notes"].items()]
     return "\n\n".join(blocks + (["\n".join(notes)] if notes else [])) + "\n"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Rows with a header; the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [

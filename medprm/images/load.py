@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pydicom
 from PIL import Image, ImageFile, ImageOps
 
 from medprm.images.codestream import is_complete, read_stream_size
@@ -57,6 +58,21 @@ def open_image(path: Path, frame: int | None = None, limits: ImageLimits = DEFAU
     check = _check_png_header if file_format == "png" else _check_jpeg_header
     check(data, path, limits)
     return _decode_picture(data, path, file_format)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels from the file's header; no pixel is read."""
+    try:
+        with open(path, "rb") as file:
+            is_dicom = file.read(132)[128:] == b"DICM"
+        if is_dicom:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+            return int(header.Columns), int(header.Rows)
+        with Image.open(path) as opened:
+            is_turned = int(opened.getexif().get(0x0112, 1) or 1) >= 5
+            return (opened.height, opened.width) if is_turned else opened.size
+    except (OSError, AttributeError, ValueError) as error:
+        raise ImageError(f"{path}: its size cannot be read ({error}); copy it again from its source") from error
 
 
 def to_png_bytes(image: Image.Image, max_side: int) -> bytes:

@@ -4,6 +4,7 @@ In: a model and TuningSettings. Out: a peft model, or the merged model. Source: 
 """
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -39,6 +40,32 @@ def apply_lora(model: InternVLForConditionalGeneration, settings: LoraFields) ->
     trained, total = adapted.get_nb_trainable_parameters()
     logger.info("LoRA: %d of %d parameters are trained (%.2f %%)", trained, total, 100 * trained / total)
     return adapted  # type: ignore[return-value]
+
+
+def adapter_state(model: "PeftModel") -> dict[str, torch.Tensor]:
+    """The adapters' weights in float32 on the CPU. Sharded ones are gathered: every process has to call it."""
+    trained = {name: value for name, value in model.named_parameters() if "lora_" in name}
+    with _gathered(list(trained.values())):
+        return {name: value.detach().float().cpu().clone() for name, value in trained.items()}
+
+
+def with_adapters(
+    model: InternVLForConditionalGeneration, settings: LoraFields, adapters: dict[str, torch.Tensor]
+) -> "PeftModel":
+    """A base with adapters of `adapter_state` beside its weights."""
+    adapted = apply_lora(model, settings)
+    missing = adapted.load_state_dict(adapters, strict=False)
+    lacking = [name for name in missing.missing_keys if "lora_" in name]
+    assert not lacking and not missing.unexpected_keys, (lacking[:1], missing.unexpected_keys[:1])
+    return adapted
+
+
+def _gathered(parameters: list[torch.nn.Parameter]) -> AbstractContextManager[None]:
+    if not any(hasattr(one, "ds_id") for one in parameters):
+        return nullcontext()
+    from deepspeed import zero  # heavy, and there where a parameter is DeepSpeed's
+
+    return zero.GatheredParameters(parameters)
 
 
 def merge_lora(model: "PeftModel") -> InternVLForConditionalGeneration:

@@ -4,8 +4,10 @@ In: TrainingSettings, the run's folder, an optional DeepSpeed configuration. Out
 `trainer_extra` that do not exist, repeat a setting or would break the loss are refused.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,19 @@ FIXED = {
     "remove_unused_columns": False,
     "label_names": ["labels"],
 }
-REFUSED = (*FIXED, "output_dir", "deepspeed", "label_smoothing_factor", "report_to", "push_to_hub", "group_by_length")
+# The loss is ours: it reads logits, which these two would not compute.
+LIGER = {"fused_linear_cross_entropy": False, "cross_entropy": False}
+REFUSED = (
+    *FIXED,
+    "output_dir",
+    "deepspeed",
+    "label_smoothing_factor",
+    "report_to",
+    "push_to_hub",
+    "group_by_length",
+    "liger_kernel_config",
+    "enable_jit_checkpoint",
+)
 
 
 def training_arguments(
@@ -36,6 +50,13 @@ def training_arguments(
     for name in ("eval_steps", "save_steps"):
         if given[name] is None:
             del given[name]
+    if settings.use_liger_kernel:
+        if util.find_spec("liger_kernel") is None:
+            raise InputError(
+                "training.use_liger_kernel is true but liger-kernel is not installed: pip install 'medprm[liger]', "
+                "or leave it out"
+            )
+        extra["liger_kernel_config"] = LIGER
     # Pinned memory is for copies to a GPU.
     extra.setdefault("dataloader_pin_memory", not settings.use_cpu)
     return TrainingArguments(
@@ -46,6 +67,25 @@ def training_arguments(
         **FIXED,
         **extra,
     )
+
+
+def start_deepspeed(use_cpu: bool) -> None:
+    """Before TrainingArguments and the model: under ZeRO-3, weights are sharded while they are loaded."""
+    if util.find_spec("deepspeed") is None:
+        raise InputError("deepspeed is set but not installed: pip install 'medprm[train]', or choose deepspeed=none")
+    if "RANK" not in os.environ:
+        raise InputError(
+            "deepspeed is set but the process was not started by torchrun; start with torchrun --nproc_per_node "
+            "NUM_GPUS train.py ... (launch/one_node.sh), or choose deepspeed=none"
+        )
+    if use_cpu:
+        import deepspeed  # heavy, and optional
+        import deepspeed.ops
+
+        # Else it compiles a kernel for shared memory; gloo does without.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # TrainingArguments start gloo for themselves and leave DeepSpeed's part undone.
+        deepspeed.init_distributed(dist_backend="gloo")
 
 
 def check_trainer_extra(extra: Mapping[str, Any]) -> None:

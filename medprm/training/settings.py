@@ -61,6 +61,8 @@ class TrainingSettings:
     save_total_limit: int | None = 2
     # Processes that read and encode beside the training process.
     dataloader_num_workers: int = 0
+    # Kernels of the package liger-kernel for norms, rotations and MLPs (GPU only); not yet run.
+    use_liger_kernel: bool = False
     # Train on the CPU even where a GPU is present.
     use_cpu: bool = False
     # Hide progress bars.
@@ -75,6 +77,10 @@ class TrainingSettings:
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.use_liger_kernel and self.use_cpu:
+            raise InputError(
+                "training.use_liger_kernel is true with use_cpu=true: its kernels need a GPU; leave one of them out"
+            )
         if self.learning_rate <= 0:
             raise InputError(f"training.learning_rate is {self.learning_rate}; expected more than 0")
         if self.max_steps < 1 and (self.max_steps != -1 or self.num_train_epochs <= 0):

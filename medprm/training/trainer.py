@@ -5,12 +5,14 @@ Normalisation: the Trainer counts `labels != -100` over accumulation and ranks; 
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import EvalPrediction, InternVLForConditionalGeneration, Trainer
+from transformers.models.internvl.modeling_internvl import InternVLModel
 
 from medprm.encoding.collator import UNKNOWN
 from medprm.encoding.tokens import LabelTokens
@@ -22,6 +24,29 @@ from medprm.training.loss import summed_loss
 StepMetrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 TARGET_NAMES = ("labels", "targets", "weights")
+
+
+def look_at_nothing(model: InternVLModel) -> None:
+    """From now on a batch without images adds zero times the features of a blank tile to its embeddings.
+
+    Ranks must do the same work in the same order: under ZeRO-3 one that skips the vision tower hangs the others, and
+    gradients are averaged in the order in which they come up. So it is done where images would be read, inside the
+    forward: after it, or in a hook before it, the order differs.
+    """
+    forward = model.forward
+
+    @wraps(forward)
+    def with_blank_tile(*arguments: Any, **inputs: Any) -> Any:
+        if inputs.get("pixel_values") is None and inputs.get("input_ids") is not None:
+            internvl: Any = model
+            embeddings = internvl.get_input_embeddings()(inputs.pop("input_ids"))
+            vision = internvl.config.vision_config
+            tile = torch.zeros((1, vision.num_channels, *vision.image_size), device=embeddings.device)
+            features = internvl.get_image_features(pixel_values=tile, return_dict=True).pooler_output
+            inputs["inputs_embeds"] = embeddings + (0.0 * features.sum()).to(embeddings.dtype)
+        return forward(*arguments, **inputs)
+
+    model.forward = with_blank_tile
 
 
 class PRMTrainer(Trainer):
@@ -47,6 +72,10 @@ class PRMTrainer(Trainer):
         config: Any = self.accelerator.unwrap_model(self.model).config  # type: ignore[arg-type]
         config.use_cache = False
         config.text_config.use_cache = False
+        if self.accelerator.num_processes > 1:
+            for module in self.model.modules():  # type: ignore[union-attr]
+                if isinstance(module, InternVLModel):
+                    look_at_nothing(module)
 
     def compute_loss(
         self,
@@ -65,8 +94,6 @@ class PRMTrainer(Trainer):
             # Ranks average their gradients; the sum over ranks is meant.
             num_averaged = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
         loss = loss * num_averaged / num_items_in_batch
-        if self.is_deepspeed_enabled and "pixel_values" not in inputs:
-            loss = loss + self._idle_vision(model)
         return (loss, {"logits": logits}) if return_outputs else loss
 
     def prediction_step(
@@ -125,13 +152,6 @@ class PRMTrainer(Trainer):
         targets = {name: inputs.pop(name) for name in TARGET_NAMES}
         positions = inputs.pop("label_positions")
         return targets, label_logits(model, inputs, positions, self.label_tokens.ids)
-
-    def _idle_vision(self, model: nn.Module) -> torch.Tensor:
-        """Zero times the features of a blank tile: under ZeRO-3 a rank that skips the vision tower hangs the others."""
-        native: Any = self.accelerator.unwrap_model(model)
-        vision = native.config.vision_config
-        tile = torch.zeros((1, vision.num_channels, *vision.image_size), device=self.args.device)
-        return 0.0 * native.get_image_features(pixel_values=tile, return_dict=True).pooler_output.float().sum()
 
     def _evaluation_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Loss over all labelled steps, and the metrics on those with a correct or incorrect label.

@@ -242,6 +242,17 @@ def test_deepspeed_without_the_package_says_how_to_get_it(
         )
 
 
+def test_deepspeed_without_torchrun_says_how_to_start(
+    base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(InputError, match="start with torchrun --nproc_per_node"):
+        train.make_arguments(
+            train_config(base, records, tmp_path, deepspeed={"zero_optimization": {"stage": 2}}), tmp_path
+        )
+
+
 def test_an_offline_tracker_is_fed(base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="tracking is an extra: pip install 'medprm[track]'")
     monkeypatch.setenv("WANDB_SILENT", "true")

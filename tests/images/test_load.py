@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from medprm.images.files import ImageError
-from medprm.images.load import load_image, open_image, to_png_bytes
+from medprm.images.load import load_image, open_image, read_size, to_png_bytes
 from medprm.images.settings import ImageLimits
 
 
@@ -166,3 +167,18 @@ def test_every_real_picture_loads(real_data: Path) -> None:
         image = load_image(path)
         assert image.mode == "RGB" and min(image.size) > 100, path
     assert len(paths) > 100
+
+
+def test_the_size_is_read_from_the_header_alone(tmp_path: Path, write_dicom: Callable[..., Path]) -> None:
+    Image.new("RGB", (40, 20)).save(tmp_path / "plain.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(tmp_path / "turned.jpg", exif=exif)
+    dicom = write_dicom(np.zeros((20, 40), dtype=np.uint16))
+    assert read_size(tmp_path / "plain.png") == read_size(dicom) == (40, 20)
+    assert read_size(tmp_path / "turned.jpg") == load_image(tmp_path / "turned.jpg").size == (20, 40)
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    for name in ("text.png", "empty.dcm", "absent.png"):
+        with pytest.raises(ImageError, match=rf"{name}: its size cannot be read"):
+            read_size(tmp_path / name)

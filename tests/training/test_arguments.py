@@ -68,3 +68,14 @@ def test_extra_keys_that_cannot_work_are_refused(tmp_path: Path, extra: dict[str
 def test_wrong_settings_are_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainingSettings(**given)
+
+
+def test_liger_kernels_leave_the_logits_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = TrainingSettings(use_liger_kernel=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'medprm\[liger\]'"):
+        training_arguments(settings, tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    arguments = training_arguments(settings, tmp_path)
+    assert arguments.use_liger_kernel
+    assert arguments.liger_kernel_config == {"fused_linear_cross_entropy": False, "cross_entropy": False}

@@ -1,0 +1,39 @@
+"""Shapes without weights: the published number of parameters, from numbers or from a folder."""
+
+from pathlib import Path
+
+import pytest
+from small_run import write_base
+from tiny import tiny_model
+
+from medprm.config import TuningSettings
+from medprm.errors import InputError
+from medprm.model.architectures import architecture_of, count_parameters, meta_model
+from medprm.model.lora import apply_lora
+from medprm.model.tuning import tuned
+
+
+@pytest.mark.parametrize("name", ["OpenGVLab/InternVL2_5-8B", "OpenGVLab/InternVL2_5-8B-MPO-hf", "some/VisualPRM-8B"])
+def test_the_eight_billion_are_counted_without_weights(name: str) -> None:
+    counts = count_parameters(meta_model(architecture_of(name)))
+    assert sum(part["total"] for part in counts.values()) == 8_075_365_376
+    assert counts["vision"]["total"] == 304_012_288 and counts["projector"]["total"] == 33_570_816
+
+
+def test_a_folder_says_its_own_shape(tmp_path: Path) -> None:
+    counts = count_parameters(meta_model(architecture_of(write_base(tmp_path / "base"))))
+    assert counts == count_parameters(tiny_model())
+
+
+@pytest.mark.parametrize("name", ["OpenGVLab/VisualPRM-8B-v1_1", "some/other", "/no/such/folder"])
+def test_an_unknown_shape_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"its shape is not known; .* model.path=FOLDER"):
+        architecture_of(name)
+
+
+def test_adapters_are_counted_on_the_meta_device() -> None:
+    settings = TuningSettings(kind="lora", r=4)
+    on_meta = meta_model(tiny_model().config)
+    counts = count_parameters(tuned(on_meta, settings))
+    assert counts == count_parameters(apply_lora(tiny_model(), settings))
+    assert counts["text"]["trained"] > 0 and counts["vision"]["trained"] == 0
