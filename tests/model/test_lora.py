@@ -39,7 +39,7 @@ def test_merged_equals_unmerged() -> None:
 
 
 def test_merged_scores_are_unmerged_scores() -> None:
-    """All linear layers of the text model adapted; measured 6e-8."""
+    """All linear layers of the text model adapted."""
     settings = _Fields(target_modules=TuningSettings().target_modules)
     adapted = apply_lora(tiny_model(), settings)
     for name, parameter in adapted.named_parameters():
