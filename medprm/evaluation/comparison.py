@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from medprm import __version__
 from medprm.cases.atomic import replaced_file
 from medprm.errors import InputError
+from medprm.evaluation.pages import page_template
 from medprm.evaluation.table import STEP_ROWS, aligned, sizes_of, with_interval
 
 BEST_OF_N = "best_of_n"
@@ -103,15 +102,8 @@ def format_comparison(runs: Sequence[Run], by: str) -> str:
 
 def write_comparison(path: Path, runs: Sequence[Run], by: str) -> None:
     """The table as a page."""
-    environment = Environment(
-        loader=PackageLoader("medprm.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     header, *rows = rows_of(runs, by)
-    page = environment.get_template("comparison.html.j2").render(
+    page = page_template("comparison.html.j2").render(
         header=header, rows=rows, by=header[1], notes=notes_on(runs), version=__version__
     )
     with replaced_file(path) as draft:

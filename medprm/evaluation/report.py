@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medprm import __version__
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import Case
 from medprm.evaluation import plots
+from medprm.evaluation.pages import page_template
 from medprm.evaluation.scored import ScoredError, ScoredSolution, group_by_case
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.shown_cases import CASE_RULE, pick_cases, score_colour, view_case
@@ -56,14 +56,7 @@ def write_report(
         )
         for one in picked
     ]
-    environment = Environment(
-        loader=PackageLoader("medprm.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = page_template("report.html.j2").render(
         title=title,
         notes=list(notes),
         metrics=metrics,
