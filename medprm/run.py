@@ -35,8 +35,6 @@ PLAN_FILE = "plan.json"
 # Whoever makes this file in a run's folder asks the run to save a checkpoint and end.
 STOP_FILE = "stop"
 _HANDLER = "medprm-run"
-# What a run writes before its first step; a folder that holds nothing else has nothing to lose.
-BEFORE_TRAINING = {CONFIG_FILE, RUN_FILE, "log.txt", "preview.txt"}
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "deepspeed", "numpy", "pillow", "pydicom", "tokenizers")
 # What may differ when a run goes on: it does not change the weights.
 FREE_ON_RESUME = (
@@ -98,9 +96,7 @@ def prepare_run_folder(folder: Path, resume: bool, overwrite: bool, ways_out: st
             f"{folder}: a file is in the way; expected a folder or nothing; move it or choose another run_name"
         )
     names = {path.name for path in folder.iterdir()} - {PLAN_FILE, STOP_FILE} if folder.is_dir() else set()
-    if CONFIG_FILE in names <= BEFORE_TRAINING and not resume:
-        shutil.rmtree(folder)  # a run that ended before its first step, for a mistake in its data, say
-    elif names and not resume:
+    if names and not resume:
         if not overwrite:
             raise RunError(f"{folder} exists already; {ways_out}")
         if not (folder / CONFIG_FILE).is_file():

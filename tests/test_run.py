@@ -37,10 +37,12 @@ def finished_run(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_that_never_took_a_step_can_be_started_again(finished_run: Path) -> None:
+def test_a_run_before_its_first_step_is_refused_too(finished_run: Path) -> None:
+    """It may be running."""
     (finished_run / "metrics.jsonl").unlink()
-    prepare_run_folder(finished_run, resume=False, overwrite=False, ways_out="")
-    assert list(finished_run.iterdir()) == []
+    with pytest.raises(RunError, match="exists already"):
+        prepare_run_folder(finished_run, resume=False, overwrite=False, ways_out="use overwrite=true")
+    assert (finished_run / "config.yaml").is_file()
 
 
 def test_a_new_folder_is_made(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """`python -m medprm.commands.pretrain`: make the tiny base that ships with the package, again.
 
-Takes about half an hour on two free cores. At the end it measures the base as a policy on held-out patients: the share
+Takes about forty minutes on two free cores. At the end it measures the base as a policy on held-out patients: the share
 of solutions whose answer can be read, and their accuracy; tests/model/test_tiny.py holds the limits.
 """
 

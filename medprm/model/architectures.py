@@ -14,6 +14,7 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, Llama
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig
 
 from medprm.errors import InputError
+from medprm.model.original_config import ORIGINAL_MODEL_TYPE, native_config
 
 NATIVE = "internvl"
 
@@ -68,13 +69,16 @@ def architecture_of(source: str | Path) -> InternVLConfig:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values.get("model_type") == NATIVE:
             return InternVLConfig.from_dict(values)
+        if values.get("model_type") == ORIGINAL_MODEL_TYPE:
+            is_tied = bool(values.get("llm_config", {}).get("tie_word_embeddings"))
+            return native_config(values, image_token_id=0, is_tied=is_tied, where=str(file))  # no token is read here
     name = Path(source).name.lower().replace("internvl2_5_", "internvl2_5-")
     for prefix, build in KNOWN.items():
         if name.startswith(prefix) and not name.startswith(NOT_KNOWN):
             return build()
     raise InputError(
-        f"model {source}: its shape is not known; expected a folder with config.json in transformers' native InternVL "
-        f"layout, or a name that begins with one of {', '.join(KNOWN)}; download or convert it, and give "
+        f"model {source}: its shape is not known; expected a folder with config.json in the native or the original "
+        f"InternVL layout, or a name that begins with one of {', '.join(KNOWN)}; download or convert it, and give "
         "model.path=FOLDER"
     )
 

@@ -46,7 +46,7 @@ class PretrainSettings:
     warmup_steps: int = 50
     weight_decay: float = 0.05
     solution_share: float = 0.2  # of the batches that are whole solutions
-    bf16: bool = False  # compute in bfloat16: a third faster where the processor has it
+    bf16: bool = False  # compute in bfloat16: a little faster where the processor has it
     vocab_size: int = 1152
 
 

@@ -1,8 +1,11 @@
 """Shapes without weights: the published number of parameters, from numbers or from a folder."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
+from original import original_config, original_shapes
 from small_run import write_base
 from tiny import tiny_model
 
@@ -23,6 +26,16 @@ def test_the_eight_billion_are_counted_without_weights(name: str) -> None:
 def test_a_folder_says_its_own_shape(tmp_path: Path) -> None:
     counts = count_parameters(meta_model(architecture_of(write_base(tmp_path / "base"))))
     assert counts == count_parameters(tiny_model())
+
+
+@pytest.mark.parametrize("family", ["internlm2", "qwen2"])
+def test_a_folder_in_the_original_layout_says_its_shape(family: str, tmp_path: Path) -> None:
+    config = original_config(family, "300m", 96)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    counts = count_parameters(meta_model(architecture_of(tmp_path)))
+    assert sum(part["total"] for part in counts.values()) == sum(
+        math.prod(shape) for shape in original_shapes(config).values()
+    )
 
 
 @pytest.mark.parametrize("name", ["OpenGVLab/VisualPRM-8B-v1_1", "some/other", "/no/such/folder"])
