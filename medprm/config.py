@@ -15,7 +15,7 @@ from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings
 from medprm.errors import InputError
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.training.planning import PlanningSettings, stage_of
-from medprm.training.settings import TrainingSettings
+from medprm.training.settings import TREE_ATTENTION, PackingSettings, TrainingSettings
 
 TUNING_KINDS = ("full", "lora", "qlora")
 ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3")
@@ -129,21 +129,24 @@ class TrackingSettings:
 class ScoringSettings:
     """How a checkpoint is run."""
 
-    # Solutions in one forward.
-    batch_size: int = 32
+    # Tokens in one forward; the solutions of a case share their beginning, several cases share a forward.
+    max_row_tokens: int = 16384
     # Number format of the weights: float32, bfloat16, float16; scores are float32 always.
     dtype: str = "float32"
     # auto (a GPU where there is one), cpu or cuda.
     device: str = "auto"
     # As model.attn_implementation in training.
     attn_implementation: str = "auto"
+    # As packing.attention in training.
+    tree_attention: str = "auto"
 
     def __post_init__(self) -> None:
         _check_choice("scoring.dtype", self.dtype, DTYPES)
         _check_choice("scoring.device", self.device, DEVICES)
         _check_choice("scoring.attn_implementation", self.attn_implementation, ATTENTION)
-        if self.batch_size < 1:
-            raise InputError(f"scoring.batch_size is {self.batch_size}; expected 1 or more")
+        _check_choice("scoring.tree_attention", self.tree_attention, TREE_ATTENTION)
+        if self.max_row_tokens < 1:
+            raise InputError(f"scoring.max_row_tokens is {self.max_row_tokens}; expected 1 or more tokens")
 
 
 @dataclass
@@ -169,6 +172,7 @@ class TrainConfig:
     tuning: TuningSettings = field(default_factory=TuningSettings)
     # A DeepSpeed configuration; empty: none.
     deepspeed: dict[str, Any] = field(default_factory=dict)
+    packing: PackingSettings = field(default_factory=PackingSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     # How threshold and aggregation are chosen on validation and written into the checkpoint.
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)

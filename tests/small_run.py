@@ -11,13 +11,15 @@ from medprm.cases.schema import CaseSolutions
 from medprm.config import DataSettings, EvaluateConfig, ModelSettings, ScoringSettings, TrainConfig
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.loading import save_checkpoint
-from medprm.training.settings import TrainingSettings
+from medprm.training.settings import PackingSettings, TrainingSettings
 
 SIZES = {"train": 8, "validation": 3, "test": 4}
+# Two cases of the training split a row: four rows.
+MAX_ROW_TOKENS = 700
 # Every setting that makes a run small, as the command line says it.
 SMALL = {
-    "per_device_train_batch_size": 4,
-    "per_device_eval_batch_size": 4,
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
     "learning_rate": 1e-3,
     "max_steps": 6,
     "save_steps": 2,
@@ -63,6 +65,7 @@ def train_config(base: Path, records: Path, output: Path, **changes: Any) -> Tra
         "num_threads": 1,
         "data": DataSettings(name="small", path=str(records)),
         "model": ModelSettings(path=str(base)),
+        "packing": PackingSettings(max_row_tokens=MAX_ROW_TOKENS),
     }
     return TrainConfig(training=training, **(fields | changes))
 
@@ -72,7 +75,7 @@ def evaluate_config(records: Path, output: Path, **changes: Any) -> EvaluateConf
         "output_dir": str(output),
         "num_threads": 1,
         "data": DataSettings(name="small", path=str(records)),
-        "scoring": ScoringSettings(batch_size=4, device="cpu"),
+        "scoring": ScoringSettings(device="cpu"),
         "evaluation": EvaluationSettings(num_bootstrap=100, max_candidates=[1, 2]),
     }
     return EvaluateConfig(**(fields | changes))
@@ -88,6 +91,7 @@ def train_arguments(base: Path, records: Path, output: Path, training: Mapping[s
         "data.name=small",
         f"data.path={records}",
         f"model.path={base}",
+        f"packing.max_row_tokens={MAX_ROW_TOKENS}",
         "training.num_train_epochs=1",
         *settings,
     ]

@@ -151,7 +151,7 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer:
     attention = resolve_attention(settings.attn_implementation, device == "cuda", settings.dtype != "float32")
     loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device, attn_implementation=attention)
     logger.info("scoring with %s on %s in %s", checkpoint, device, settings.dtype)
-    return StepScorer.from_loaded(loaded, checkpoint, settings.batch_size, config.blank)
+    return StepScorer.from_loaded(loaded, checkpoint, settings.max_row_tokens, config.blank, settings.tree_attention)
 
 
 def image_reader(cases: Mapping[str, Case], root: Path) -> Callable[[str], list[bytes]]:

@@ -24,7 +24,7 @@ from medprm.cases.schema import CaseSolutions
 from medprm.commands.data_source import describe_source, open_source, read_splits
 from medprm.commands.score_split import score_split
 from medprm.config import TrainConfig
-from medprm.encoding.collator import Collator
+from medprm.encoding.collator import Collator, TreeCollator
 from medprm.encoding.encoder import Encoder
 from medprm.encoding.preview import preview_batch
 from medprm.encoding.prm_record import describe_prm
@@ -59,6 +59,7 @@ from medprm.tracking import Tracker, start_tracking
 from medprm.training.arguments import start_deepspeed, training_arguments
 from medprm.training.checkpoints import find_resumable
 from medprm.training.dataset import StepDataset, build_dataset
+from medprm.training.packing import PackedDataset, pack_dataset
 from medprm.training.stopping import StopOnRequest
 from medprm.training.trainer import PRMTrainer
 
@@ -80,23 +81,28 @@ def run(config: TrainConfig) -> Path:
     loaded = load_base(config)
     encoder = Encoder.from_settings(loaded.tokenizer, config.encoding, loaded.image_tokens_per_tile)
     train_set = build_dataset(
-        splits.get("train") or data.split("train"), encoder, config.labels, data.image_root, loaded.image_settings
+        splits.get("train") or data.split("train"),
+        encoder,
+        config.labels,
+        data.image_root,
+        loaded.image_settings,
+        max_positions(loaded),
     )
     validation_set = validation_dataset(splits.get("validation"), encoder, config, data.image_root, loaded)
     save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set))
     label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, config.labels.texts)
-    collator = Collator(pad_id=int(loaded.tokenizer.pad_token_id), num_labels=len(label_tokens.ids))  # type: ignore
-    show_first_batch(folder, train_set, collator, loaded, label_tokens)
+    show_first_batch(folder, train_set, loaded, label_tokens)
     tracker = track(config, folder)
     stopping = StopOnRequest(folder / STOP_FILE)
     trainer = PRMTrainer(
         model=tuned(loaded.model, config.tuning),
         args=arguments,
-        train_dataset=train_set,
-        eval_dataset=validation_set,
-        data_collator=collator,
+        train_dataset=packed(train_set, config),
+        eval_dataset=validation_set and packed(validation_set, config),
+        data_collator=make_collator(loaded, label_tokens, config),
         label_tokens=label_tokens,
         step_metrics=progress_metrics,
+        tree_attention=config.packing.attention,
         callbacks=[MetricsLog(folder / METRICS_FILE, tracker), stopping],
     )
     trainer.train(resume_from_checkpoint=resumable(folder, config))
@@ -173,7 +179,9 @@ def validation_dataset(
             f"no validation split in {config.data.path}; add validation.jsonl, or choose training.eval_strategy=no"
         )
     kind = "outcome" if config.labels.kind == "outcome" else "hybrid"
-    dataset = build_dataset(cases, encoder, LabelSettings(kind=kind), root, loaded.image_settings)
+    dataset = build_dataset(
+        cases, encoder, LabelSettings(kind=kind), root, loaded.image_settings, max_positions(loaded)
+    )
     if len(config.labels.texts) == 3:
         dataset.items = [one._replace(targets=_with_neutral(one.targets)) for one in dataset.items]
     return dataset
@@ -185,16 +193,32 @@ def _with_neutral(targets: Targets) -> Targets:
     return Targets(rows=rows, weights=targets.weights)
 
 
+def max_positions(loaded: LoadedModel) -> int:
+    """The longest sequence that the text model was made for [tokens]."""
+    return int(loaded.model.config.get_text_config().max_position_embeddings)
+
+
+def packed(dataset: StepDataset, config: TrainConfig) -> StepDataset | PackedDataset:
+    """The data set as rows of trees, unless one solution is to have a row."""
+    settings = config.packing
+    return dataset if settings.kind == "none" else pack_dataset(dataset, settings.kind, settings.max_row_tokens)
+
+
+def make_collator(loaded: LoadedModel, label_tokens: LabelTokens, config: TrainConfig) -> Collator | TreeCollator:
+    """The one that fits what `packed` gives."""
+    kind = Collator if config.packing.kind == "none" else TreeCollator
+    return kind(pad_id=int(loaded.tokenizer.pad_token_id), num_labels=len(label_tokens.ids))  # type: ignore[arg-type]
+
+
 def _counts(validation_set: StepDataset | None) -> dict[str, Any]:
     return {} if validation_set is None else {"validation": validation_set.counts.to_json()}
 
 
-def show_first_batch(
-    folder: Path, dataset: StepDataset, collator: Collator, loaded: LoadedModel, label_tokens: LabelTokens
-) -> None:
+def show_first_batch(folder: Path, dataset: StepDataset, loaded: LoadedModel, label_tokens: LabelTokens) -> None:
     """Two examples as the model reads them, coloured by label, on the terminal and in preview.txt."""
     if not is_first_process():
         return
+    collator = Collator(pad_id=int(loaded.tokenizer.pad_token_id), num_labels=len(label_tokens.ids))  # type: ignore
     batch = collator([dataset[index] for index in range(min(2, len(dataset)))])
     print(preview_batch(batch, loaded.tokenizer, label_tokens.texts, use_colour=sys.stderr.isatty()), file=sys.stderr)
     plain = preview_batch(batch, loaded.tokenizer, label_tokens.texts, use_colour=False)
@@ -296,7 +320,7 @@ def choices(
     finished: LoadedModel, validation: Sequence[CaseSolutions], root: Path, config: TrainConfig
 ) -> dict[str, Any]:
     """Threshold and aggregation, chosen on the validation split."""
-    scorer = StepScorer.from_loaded(finished, "the trained model", config.training.per_device_eval_batch_size)
+    scorer = StepScorer.from_loaded(finished, "the trained model", config.packing.max_row_tokens)
     scored = score_split(scorer, validation, "validation", root)
     threshold = choose_threshold(scored, config.evaluation)
     aggregation = choose_aggregation(collect_candidates(scored), config.evaluation)

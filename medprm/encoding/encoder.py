@@ -12,6 +12,7 @@ sequence of the first k steps is a prefix of the whole one.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
@@ -37,13 +38,36 @@ MAX_CACHED_SEGMENTS = 200_000
 
 @dataclass(frozen=True)
 class Encoded:
-    """One sequence. `label_positions[k]` is the last token of the assistant header of step k."""
+    """One sequence. `label_positions[k]` is the last token of the assistant header of step k.
+
+    `images_end` is the index behind the last image, 0 without images.
+    """
 
     input_ids: list[int]
     label_positions: list[int]
+    images_end: int
     num_text_tokens: int
     num_image_tokens: int
     dropped_documents: int
+
+
+def check_positions(encoded: Encoded, max_positions: int, where: str) -> None:
+    """Raises EncodingError where a sequence is longer than the positions that the model was made for."""
+    if len(encoded.input_ids) > max_positions:
+        raise EncodingError(
+            f"{where}: a sequence of {len(encoded.input_ids)} tokens ({encoded.num_image_tokens} of images); the model "
+            f"has {max_positions} positions (max_position_embeddings); lower encoding.max_text_tokens or "
+            "model.max_tiles, or split the solution"
+        )
+
+
+class _LaidOut(NamedTuple):
+    """Ids in their order; `num_image_tokens` of them, up to `images_end`, are images."""
+
+    ids: list[int]
+    label_positions: list[int]
+    images_end: int
+    num_image_tokens: int
 
 
 class Encoder:
@@ -98,15 +122,16 @@ class Encoder:
         has_context = "context" not in self.settings.blank
         turns = build_turns(case, step_texts, self.prompt, documents, has_context)
         num_kept = self._num_documents_in_budget(case, turns)
-        ids, label_positions, num_image_tokens = self._lay_out(turns, num_kept, num_tiles, history_labels)
+        laid_out = self._lay_out(turns, num_kept, num_tiles, history_labels)
         dropped = len(documents) - num_kept
         if dropped:
             logger.info("case %s: %d of %d documents dropped: over the budget", case.case_id, dropped, len(documents))
         return Encoded(
-            input_ids=ids,
-            label_positions=label_positions,
-            num_text_tokens=len(ids) - num_image_tokens,
-            num_image_tokens=num_image_tokens,
+            input_ids=laid_out.ids,
+            label_positions=laid_out.label_positions,
+            images_end=laid_out.images_end if num_tiles else 0,
+            num_text_tokens=len(laid_out.ids) - laid_out.num_image_tokens,
+            num_image_tokens=laid_out.num_image_tokens,
             dropped_documents=dropped,
         )
 
@@ -138,7 +163,7 @@ class Encoder:
     def _num_documents_in_budget(self, case: Case, turns: Turns) -> int:
         """How many documents, from the first on, fit both limits. Raises where the rest alone is over the limit."""
         bare = self._lay_out(turns, 0, [0] * turns.num_images, None)
-        num_bare = len(bare[0]) - bare[2]
+        num_bare = len(bare.ids) - bare.num_image_tokens
         limit = self.settings.max_text_tokens
         if num_bare > limit:
             raise EncodingError(
@@ -156,8 +181,7 @@ class Encoder:
 
     def _lay_out(
         self, turns: Turns, num_documents: int, num_tiles: Sequence[int], history_labels: Sequence[str | None] | None
-    ) -> tuple[list[int], list[int], int]:
-        """The ids, the label positions and the number of ids that images take."""
+    ) -> _LaidOut:
         chat = self.chat
         ids = [*self._leading, *self._template(chat.system_header), *self._plain(turns.system)]
         ids += self._template(chat.turn_end + chat.user_header)
@@ -167,7 +191,7 @@ class Encoder:
         num_before_images = len(ids)
         for tiles in num_tiles:
             ids += [self._image_start, *[self._image_token] * (tiles * self.image_tokens_per_tile), *self._image_end]
-        num_image_tokens = len(ids) - num_before_images
+        images_end = len(ids)
         ids += self._plain(turns.statement)
         label_positions = []
         for index, step in enumerate(turns.steps):
@@ -177,7 +201,7 @@ class Encoder:
             ids += self._plain(step)
             ids += self._template(chat.turn_end + chat.assistant_header)
             label_positions.append(len(ids) - 1)
-        return ids, label_positions, num_image_tokens
+        return _LaidOut(ids, label_positions, images_end, num_image_tokens=images_end - num_before_images)
 
     def _template(self, text: str) -> list[int]:
         return self._segment(text, is_user_text=False)

@@ -5,7 +5,7 @@ every tile is mid-grey and their number stays the same. A file that cannot be re
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,9 @@ from PIL import Image as PillowImage
 
 from medprm.cases.schema import Case, Image
 from medprm.images.files import resolve_image
-from medprm.images.load import load_image
+from medprm.images.load import load_image, read_size
 from medprm.images.settings import ImageSettings
-from medprm.images.tiles import pixel_values, split_tiles
+from medprm.images.tiles import count_tiles, pixel_values, split_tiles
 
 MID_GREY = (128, 128, 128)
 
@@ -39,6 +39,7 @@ class PixelLoader:
         self.is_blank = is_blank
         self.max_cached_bytes = max_cached_bytes
         self._num_cached_bytes = 0
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._cache: OrderedDict[tuple[str, int | None, int], list[PillowImage.Image]] = OrderedDict()
 
     def load(self, case: Case) -> CasePixels:
@@ -46,12 +47,27 @@ class PixelLoader:
         images = case.all_images
         if not images:
             return CasePixels(values=None, num_tiles=())
-        max_tiles = max(1, self.settings.max_tiles // len(images))
+        max_tiles = self._max_tiles(case)
         tiles = [self._tiles(image, max_tiles) for image in images]
         if self.is_blank:
             tiles = [[PillowImage.new("RGB", one.size, MID_GREY) for one in group] for group in tiles]
         values = pixel_values([one for group in tiles for one in group])
         return CasePixels(values=values, num_tiles=tuple(len(group) for group in tiles))
+
+    def count(self, case: Case) -> tuple[int, ...]:
+        """`num_tiles` of `load` from the headers of the files; no pixel is read."""
+        settings = replace(self.settings, max_tiles=self._max_tiles(case))
+        return tuple(self._count(image, settings) for image in case.all_images)
+
+    def _count(self, image: Image, settings: ImageSettings) -> int:
+        if settings.max_tiles == 1:
+            return 1
+        if image.path not in self._sizes:
+            self._sizes[image.path] = read_size(resolve_image(self.root, image.path))
+        return count_tiles(*self._sizes[image.path], settings)
+
+    def _max_tiles(self, case: Case) -> int:
+        return max(1, self.settings.max_tiles // max(1, len(case.all_images)))
 
     def _tiles(self, image: Image, max_tiles: int) -> list[PillowImage.Image]:
         key = (image.path, image.frame, max_tiles)

@@ -67,11 +67,13 @@ def read_size(path: Path) -> tuple[int, int]:
             is_dicom = file.read(132)[128:] == b"DICM"
         if is_dicom:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-            return int(header.Columns), int(header.Rows)
+            return int(header["Columns"].value), int(header["Rows"].value)
         with Image.open(path) as opened:
             is_turned = int(opened.getexif().get(0x0112, 1) or 1) >= 5
             return (opened.height, opened.width) if is_turned else opened.size
-    except (OSError, AttributeError, ValueError) as error:
+    except KeyError as error:
+        raise ImageError(f"{path}: a DICOM file without {error} in its header; it is damaged, copy it again") from error
+    except (OSError, ValueError) as error:
         raise ImageError(f"{path}: its size cannot be read ({error}); copy it again from its source") from error
 
 

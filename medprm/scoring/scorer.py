@@ -1,27 +1,31 @@
 """A checkpoint and cases to step scores.
 
-In: a case, candidate solutions, the folder of its images. Out: per solution one score per step, in [0, 1].
-One forward gives all steps of a solution. What the candidates of a case share (documents, images, context, question)
-is read once: the vision features once per case, the prompt's keys and values once per case.
+In: cases, candidate solutions, the folder of their images. Out: per solution one score per step, in [0, 1].
+All candidates of a case stand on one tree: what they share (documents, images, context, question, first steps) is
+computed once, and one forward over a row of trees gives every step of several cases.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from transformers import DynamicCache
 
 from medprm.cases.schema import Case, CaseSolutions, Solution
 from medprm.encoding.chat import token_id
-from medprm.encoding.encoder import Encoded, Encoder
-from medprm.encoding.pixels import CasePixels, PixelLoader
+from medprm.encoding.collator import lay_out_trees, stack_tiles
+from medprm.encoding.encoder import Encoder, check_positions
+from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.prm_record import restore_prm
 from medprm.encoding.tokens import VALUE_LABELS, LabelTokens
+from medprm.encoding.tree import Tree, build_tree, group_sequences
 from medprm.model.loading import LoadedModel, load_checkpoint
+from medprm.model.tree_attention import use_tree_attention
 from medprm.scoring.step_scores import label_logits, step_scores
+
+MAX_ROW_TOKENS = 16_384
 
 
 class CaseScores(NamedTuple):
@@ -32,35 +36,38 @@ class CaseScores(NamedTuple):
     step_scores: list[list[float]]
 
 
-@dataclass(frozen=True)
-class _SharedPrompt:
-    """What all candidates of a case begin with: its length, its keys and values, the visual tokens (M, hidden)."""
+class _Piece(NamedTuple):
+    """Some of a case's solutions, by index, as a tree, and the case's tiles (M, 3, H, W)."""
 
-    num_tokens: int
-    cache: DynamicCache | None
-    features: torch.Tensor | None
+    indices: list[int]
+    tree: Tree
+    values: np.ndarray | None
 
 
 class StepScorer:
-    """Scores solutions with a trained PRM. `batch_size` counts solutions in one forward."""
+    """Scores solutions with a trained PRM. A forward takes about `max_row_tokens` tokens."""
 
     def __init__(
         self,
         loaded: LoadedModel,
         encoder: Encoder,
-        batch_size: int = 8,
+        max_row_tokens: int = MAX_ROW_TOKENS,
         labels: tuple[str, ...] = VALUE_LABELS,
+        tree_attention: str = "auto",
     ) -> None:
         assert encoder.settings.history == "plus", "scoring fills earlier turns with +"
         # The auto-generated signatures of transformers name neither `return_dict` nor the inner configs' types.
         self.model: Any = loaded.model.eval()
         self.encoder = encoder
-        self.batch_size = batch_size
+        self.max_row_tokens = max_row_tokens
         self.label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, labels)
         self.image_settings = loaded.image_settings
+        self.pad_id = int(loaded.tokenizer.pad_token_id)  # type: ignore[arg-type]
         self.device = next(self.model.parameters()).device
-        self.image_token_id = token_id(loaded.tokenizer, encoder.chat.image_token)
-        assert self.image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
+        self.max_positions = int(self.model.config.get_text_config().max_position_embeddings)
+        image_token_id = token_id(loaded.tokenizer, encoder.chat.image_token)
+        assert image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
+        use_tree_attention(self.model, tree_attention)
         self._pixel_loaders: dict[Path, PixelLoader] = {}
 
     @classmethod
@@ -68,7 +75,7 @@ class StepScorer:
         cls,
         folder: str | Path,
         *,
-        batch_size: int = 8,
+        max_row_tokens: int = MAX_ROW_TOKENS,
         dtype: str = "float32",
         device: str = "cpu",
         blank: Sequence[str] | None = None,
@@ -77,37 +84,50 @@ class StepScorer:
 
         `blank` takes inputs away for a control experiment (encoding/settings.py).
         """
-        return cls.from_loaded(load_checkpoint(folder, dtype=dtype, device=device), str(folder), batch_size, blank)
+        loaded = load_checkpoint(folder, dtype=dtype, device=device)
+        return cls.from_loaded(loaded, str(folder), max_row_tokens, blank)
 
     @classmethod
     def from_loaded(
-        cls, loaded: LoadedModel, where: str, batch_size: int = 8, blank: Sequence[str] | None = None
+        cls,
+        loaded: LoadedModel,
+        where: str,
+        max_row_tokens: int = MAX_ROW_TOKENS,
+        blank: Sequence[str] | None = None,
+        tree_attention: str = "auto",
     ) -> "StepScorer":
         """The same for a model in memory; `where` names it in errors."""
         prm = restore_prm(loaded.prm, loaded.tokenizer, loaded.image_tokens_per_tile, where)
         trained = prm.encoder.settings
         settings = replace(trained, history="plus", blank=list(trained.blank if blank is None else blank))
         encoder = Encoder(loaded.tokenizer, prm.encoder.prompt, settings, loaded.image_tokens_per_tile)
-        return cls(loaded, encoder, batch_size, prm.label_tokens.texts)
+        return cls(loaded, encoder, max_row_tokens, prm.label_tokens.texts, tree_attention)
 
     def score(
         self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
     ) -> list[list[float]]:
         """One score per step of each solution; a solution may be a list of step texts."""
-        if not solutions:
-            return []
-        pixels = self._pixels(root).load(case)
-        encoded = [self.encoder.encode(case, _step_texts(one), pixels.num_tiles) for one in solutions]
-        # Candidates of about one length share a batch: little padding.
-        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index].input_ids))
-        scores: list[list[float]] = [[] for _ in encoded]
-        with torch.inference_mode():
-            shared = self._read_shared_prompt(encoded, pixels)
-            for begin in range(0, len(order), self.batch_size):
-                chunk = order[begin : begin + self.batch_size]
-                for index, row in zip(chunk, self._score_batch([encoded[i] for i in chunk], shared), strict=True):
-                    scores[index] = row
+        scores: list[list[float]] = [[] for _ in solutions]
+        for row in self._rows(self._pieces(case, solutions, root)):
+            self._score_row(row, [scores] * len(row))
         return scores
+
+    def score_cases(
+        self, cases: Sequence[CaseSolutions], root: Path, progress: Callable[[int], None] | None = None
+    ) -> Iterator[CaseScores]:
+        """The scores of many cases, in order, several cases a forward; `progress` is told how many solutions are done.
+
+        Cases are held until the tokens of a row are together.
+        """
+        held: list[tuple[CaseSolutions, list[_Piece]]] = []
+        num_held = 0
+        for item in cases:
+            held.append((item, self._pieces(item.case, item.solutions, root)))
+            num_held += sum(len(piece.tree) for piece in held[-1][1])
+            if num_held >= self.max_row_tokens:
+                yield from self._score_held(held, progress)
+                held, num_held = [], 0
+        yield from self._score_held(held, progress)
 
     def score_stepwise(
         self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
@@ -128,80 +148,62 @@ class StepScorer:
             scores.append(row)
         return scores
 
-    def score_cases(
-        self, cases: Sequence[CaseSolutions], root: Path, progress: Callable[[int], None] | None = None
-    ) -> Iterator[CaseScores]:
-        """The scores of many cases, in order; `progress` is told the number of solutions just scored."""
-        for case, solutions in cases:
-            yield CaseScores(case=case, solutions=list(solutions), step_scores=self.score(case, solutions, root))
-            if progress:
-                progress(len(solutions))
-
     def _pixels(self, root: Path) -> PixelLoader:
         if root not in self._pixel_loaders:
             is_blank = "images" in self.encoder.settings.blank
             self._pixel_loaders[root] = PixelLoader(root, self.image_settings, is_blank)
         return self._pixel_loaders[root]
 
-    def _read_shared_prompt(self, encoded: Sequence[Encoded], pixels: CasePixels) -> _SharedPrompt:
-        features = None
-        if pixels.values is not None:
-            values = torch.from_numpy(pixels.values).to(self.device)
-            features = self.model.get_image_features(pixel_values=values, return_dict=True).pooler_output.flatten(0, 1)
-        num_shared = _num_shared_tokens(encoded)
-        if num_shared == 0:
-            return _SharedPrompt(0, None, features)
-        ids = torch.tensor([encoded[0].input_ids[:num_shared]], device=self.device)
-        cache = DynamicCache(config=self.model.config.text_config)
-        embeds = self._embed(ids, features)
-        self.model(inputs_embeds=embeds, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return _SharedPrompt(num_shared, cache, features)
+    def _pieces(
+        self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
+    ) -> list[_Piece]:
+        """All solutions of a case on as few trees as fit."""
+        pixels = self._pixels(root).load(case)
+        encoded = [self.encoder.encode(case, _step_texts(one), pixels.num_tiles) for one in solutions]
+        for number, one in enumerate(encoded):
+            check_positions(one, self.max_positions, f"case {case.case_id} solution {number}")
+        groups = group_sequences(encoded, self.max_row_tokens)
+        return [_Piece(group, build_tree([encoded[n] for n in group]), pixels.values) for group in groups]
 
-    def _score_batch(self, encoded: Sequence[Encoded], shared: _SharedPrompt) -> list[list[float]]:
-        """One forward over what follows the shared prompt, padded on the right."""
-        num_tokens = max(len(one.input_ids) for one in encoded) - shared.num_tokens
-        num_steps = max(len(one.label_positions) for one in encoded)
-        ids = torch.zeros((len(encoded), num_tokens), dtype=torch.long)
-        mask = torch.zeros((len(encoded), shared.num_tokens + num_tokens), dtype=torch.long)
-        positions = torch.zeros((len(encoded), num_steps), dtype=torch.long)
-        for row, one in enumerate(encoded):
-            ids[row, : len(one.input_ids) - shared.num_tokens] = torch.tensor(one.input_ids[shared.num_tokens :])
-            mask[row, : len(one.input_ids)] = 1
-            positions[row, : len(one.label_positions)] = torch.tensor(one.label_positions) - shared.num_tokens
-        inputs = {
-            "inputs_embeds": self._embed(ids.to(self.device), shared.features),
-            "attention_mask": mask.to(self.device),
-        }
-        if shared.cache is not None:
-            cache = copy.deepcopy(shared.cache)
-            cache.batch_repeat_interleave(len(encoded))
-            inputs |= {"past_key_values": cache, "use_cache": True}
-        logits = label_logits(self.model, inputs, positions.to(self.device), self.label_tokens.ids)
-        rows = step_scores(logits).tolist()
-        return [row[: len(one.label_positions)] for row, one in zip(rows, encoded, strict=True)]
+    def _rows(self, pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
+        """Pieces in order, as many as fit into a row."""
+        row: list[_Piece] = []
+        for piece in pieces:
+            if row and sum(len(one.tree) for one in row) + len(piece.tree) > self.max_row_tokens:
+                yield row
+                row = []
+            row.append(piece)
+        if row:
+            yield row
 
-    def _embed(self, ids: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
-        """Token embeddings (B, T, hidden) with every sequence's visual tokens put in place."""
-        embeds = self.model.get_input_embeddings()(ids)
-        is_visual = ids == self.image_token_id
-        num_visual = int(is_visual.sum())
-        if num_visual == 0:
-            return embeds
-        assert features is not None, "image tokens without an image"
-        assert num_visual == len(ids) * len(features), f"{num_visual} image tokens for {len(features)} visual tokens"
-        visual = features.to(embeds.dtype).repeat(len(ids), 1)
-        return embeds.masked_scatter(is_visual.unsqueeze(-1), visual)
+    def _score_held(
+        self, held: Sequence[tuple[CaseSolutions, list[_Piece]]], progress: Callable[[int], None] | None
+    ) -> Iterator[CaseScores]:
+        scores: list[list[list[float]]] = [[[] for _ in item.solutions] for item, _ in held]
+        places = {id(piece): scores[number] for number, (_, pieces) in enumerate(held) for piece in pieces}
+        for row in self._rows([piece for _, pieces in held for piece in pieces]):
+            self._score_row(row, [places[id(piece)] for piece in row])
+            if progress:
+                progress(sum(len(piece.indices) for piece in row))
+        for (item, _), of_case in zip(held, scores, strict=True):
+            yield CaseScores(item.case, list(item.solutions), of_case)
+
+    def _score_row(self, row: Sequence[_Piece], places: Sequence[list[list[float]]]) -> None:
+        """One forward; the scores of each piece go into its place, by solution."""
+        positions, begin = [], 0
+        for piece in row:
+            positions += [begin + position for steps in piece.tree.label_positions for position in steps]
+            begin += len(piece.tree)
+        batch = lay_out_trees([[piece.tree for piece in row]], self.pad_id)
+        batch |= {"positions": torch.tensor([positions])} | stack_tiles([piece.values for piece in row])
+        inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        with torch.inference_mode():
+            logits = label_logits(self.model, inputs, inputs.pop("positions"), self.label_tokens.ids)
+        found = iter(step_scores(logits)[0].tolist())
+        for piece, place in zip(row, places, strict=True):
+            for index, steps in zip(piece.indices, piece.tree.label_positions, strict=True):
+                place[index] = [next(found) for _ in steps]
 
 
 def _step_texts(solution: Solution | Sequence[str]) -> Sequence[str]:
     return solution.step_texts if isinstance(solution, Solution) else solution
-
-
-def _num_shared_tokens(encoded: Sequence[Encoded]) -> int:
-    """Length of the longest common beginning that ends before every label position."""
-    limit = min(one.label_positions[0] for one in encoded)
-    first, *others = (one.input_ids for one in encoded)
-    for index in range(limit):
-        if any(ids[index] != first[index] for ids in others):
-            return index
-    return limit

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from medprm.cases.schema import Case, CaseSolutions, Solution
 from medprm.encoding.collator import Example
-from medprm.encoding.encoder import Encoder
+from medprm.encoding.encoder import Encoded, Encoder, check_positions
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.settings import LabelSettings
 from medprm.encoding.targets import Targets, history_texts, step_targets
@@ -63,7 +63,7 @@ class StepDataset(Dataset[Example]):
 
     def __init__(
         self,
-        items: Sequence[TrainingItem],
+        items: list[TrainingItem],
         counts: DatasetCounts,
         encoder: Encoder,
         labels: LabelSettings,
@@ -79,11 +79,14 @@ class StepDataset(Dataset[Example]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> Example:
+        item = self.items[index]
+        return Example(self.encode(index), self.pixels.load(item.case).values, item.targets)
+
+    def encode(self, index: int) -> Encoded:
+        """The ids of one solution; no pixel is read."""
         case, solution, targets = self.items[index]
-        pixels = self.pixels.load(case)
         history = history_texts(targets, self.labels) if self.encoder.settings.history == "labels" else None
-        encoded = self.encoder.encode(case, solution.step_texts, pixels.num_tiles, history)
-        return Example(encoded=encoded, pixel_values=pixels.values, targets=targets)
+        return self.encoder.encode(case, solution.step_texts, self.pixels.count(case), history)
 
 
 def build_dataset(
@@ -92,12 +95,17 @@ def build_dataset(
     labels: LabelSettings,
     root: Path,
     image_settings: ImageSettings,
+    max_positions: int | None = None,
     max_cached_bytes: int = 512 * 2**20,
 ) -> StepDataset:
-    """The data set of all solutions that have steps and a known label. Raises InputError where none has."""
+    """The data set of all solutions that have steps and a known label. Raises InputError where none has.
+
+    `max_positions` is the longest sequence that the model takes [tokens]; one that is longer raises, too.
+    """
     counts = DatasetCounts(num_cases=len(cases))
     refused: Counter[str] = Counter()
-    items = []
+    pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, max_cached_bytes)
+    dataset = StepDataset([], counts, encoder, labels, pixels)
     for case, solutions in cases:
         _check_files(case, root)
         for solution in solutions:
@@ -106,20 +114,22 @@ def build_dataset(
             if reason := _refusal(solution, targets):
                 refused[reason] += 1
                 continue
-            items.append(TrainingItem(case, solution, targets))
-            _count(counts, items[-1], encoder, labels)
+            dataset.items.append(TrainingItem(case, solution, targets))
+            encoded = dataset.encode(len(dataset) - 1)
+            if max_positions is not None:
+                check_positions(encoded, max_positions, f"case {case.case_id} solution {solution.solution_id}")
+            _count(counts, dataset.items[-1], encoded, labels)
     counts.refused = dict(refused)
     for reason, number in refused.items():
         logger.warning("%d of %d solutions refused: %s", number, counts.num_solutions_read, reason)
     if counts.num_dropped_documents:
         logger.warning("%d documents dropped: over the text budget", counts.num_dropped_documents)
-    if not items:
+    if not dataset.items:
         raise InputError(
             f"{counts.num_solutions_read} solutions of {len(cases)} cases read and none kept "
             f"({counts.refused}); labels.kind={labels.kind} finds no label in them; choose another kind or annotate"
         )
-    pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, max_cached_bytes)
-    return StepDataset(items, counts, encoder, labels, pixels)
+    return dataset
 
 
 def _refusal(solution: Solution, targets: Targets) -> str | None:
@@ -137,10 +147,8 @@ def _check_files(case: Case, root: Path) -> None:
             )
 
 
-def _count(counts: DatasetCounts, item: TrainingItem, encoder: Encoder, labels: LabelSettings) -> None:
-    """Encodes the texts (one tile stands for each image) and adds the solution to the counts."""
-    num_images = len(item.case.all_images)
-    encoded = encoder.encode(item.case, item.solution.step_texts, [1] * num_images)
+def _count(counts: DatasetCounts, item: TrainingItem, encoded: Encoded, labels: LabelSettings) -> None:
+    """Adds the solution to the counts."""
     counts.num_solutions_kept += 1
     counts.num_steps += len(encoded.label_positions)
     for text in history_texts(item.targets, labels):
@@ -149,4 +157,4 @@ def _count(counts: DatasetCounts, item: TrainingItem, encoder: Encoder, labels: 
     counts.num_text_tokens += encoded.num_text_tokens
     counts.longest_text_tokens = max(counts.longest_text_tokens, encoded.num_text_tokens)
     counts.num_dropped_documents += encoded.dropped_documents
-    counts.num_text_only += num_images == 0
+    counts.num_text_only += not item.case.all_images

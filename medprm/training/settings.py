@@ -9,6 +9,28 @@ from typing import Any
 from medprm.errors import InputError
 
 STRATEGIES = ("no", "steps", "epoch")
+PACKINGS = ("tree", "sequence", "none")
+TREE_ATTENTION = ("auto", "gather", "mask", "flex")
+
+
+@dataclass
+class PackingSettings:
+    """What shares a row of a batch. Loss and scores do not depend on it, time and memory do."""
+
+    # tree (all solutions of a case on one trunk, several cases a row), sequence (several solutions a row, each alone)
+    # or none (one solution a row, padded).
+    kind: str = "tree"
+    # kind=tree or sequence: a row is filled up to this [tokens]; what is longer by itself has a row of its own.
+    max_row_tokens: int = 16384
+    # kind=tree or sequence: how a row attends: auto, gather, mask (SDPA or eager) or flex (GPU).
+    attention: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("kind", PACKINGS), ("attention", TREE_ATTENTION)):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"packing.{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+        if self.max_row_tokens < 1:
+            raise InputError(f"packing.max_row_tokens is {self.max_row_tokens}; expected 1 or more tokens")
 
 
 @dataclass
@@ -19,10 +41,10 @@ class TrainingSettings:
     num_train_epochs: float = 1.0
     # Optimiser steps; -1 means as many as num_train_epochs takes.
     max_steps: int = -1
-    # Solutions in one forward on one device.
-    per_device_train_batch_size: int = 4
-    # Solutions in one forward on one device during evaluation.
-    per_device_eval_batch_size: int = 8
+    # Rows (medprm.training.settings.PackingSettings) in one forward on one device.
+    per_device_train_batch_size: int = 1
+    # Rows in one forward on one device during evaluation.
+    per_device_eval_batch_size: int = 1
     # Forwards whose gradients are added up before an optimiser step.
     gradient_accumulation_steps: int = 1
     # Highest learning rate.

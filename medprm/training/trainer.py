@@ -1,6 +1,6 @@
 """The Trainer of a PRM: Hugging Face's, with the loss at the label positions only.
 
-In: a native InternVL model, batches of `encoding.collator`. Out: trained weights and checkpoints, by the Trainer.
+In: a native InternVL model, batches of `encoding.collator`, padded or trees. Out: trained weights and checkpoints, by the Trainer.
 Normalisation: the Trainer counts `labels != -100` over accumulation and ranks; the loss is divided by that number.
 """
 
@@ -17,6 +17,7 @@ from transformers.models.internvl.modeling_internvl import InternVLModel
 from medprm.encoding.collator import UNKNOWN
 from medprm.encoding.tokens import LabelTokens
 from medprm.errors import InputError
+from medprm.model.tree_attention import use_tree_attention
 from medprm.scoring.step_scores import label_logits
 from medprm.training.loss import summed_loss
 
@@ -50,10 +51,18 @@ def look_at_nothing(model: InternVLModel) -> None:
 
 
 class PRMTrainer(Trainer):
-    """Trains `label_tokens` at the label positions. `step_metrics` is reported on the evaluation set."""
+    """Trains `label_tokens` at the label positions. `step_metrics` is reported on the evaluation set.
+
+    `tree_attention` is a back end of `medprm.model.tree_attention`.
+    """
 
     def __init__(
-        self, *args: Any, label_tokens: LabelTokens, step_metrics: StepMetrics | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        label_tokens: LabelTokens,
+        step_metrics: StepMetrics | None = None,
+        tree_attention: str = "auto",
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if self.args.n_gpu > 1:
@@ -72,6 +81,7 @@ class PRMTrainer(Trainer):
         config: Any = self.accelerator.unwrap_model(self.model).config  # type: ignore[arg-type]
         config.use_cache = False
         config.text_config.use_cache = False
+        use_tree_attention(self.accelerator.unwrap_model(self.model), tree_attention)  # type: ignore[arg-type]
         if self.accelerator.num_processes > 1:
             for module in self.model.modules():  # type: ignore[union-attr]
                 if isinstance(module, InternVLModel):

@@ -35,7 +35,7 @@ def cases(root: Path) -> list[CaseSolutions]:
 
 @pytest.fixture(scope="module")
 def scorer() -> StepScorer:
-    return StepScorer(tiny_loaded(), tiny_encoder(), batch_size=4)
+    return StepScorer(tiny_loaded(), tiny_encoder(), max_row_tokens=400)
 
 
 def difference(one: list[list[float]], two: list[list[float]]) -> float:
@@ -74,11 +74,11 @@ def test_scores_equal_the_training_forward(scorer: StepScorer, cases: list[CaseS
     assert difference(trained, scorer.score(case, solutions, root)) < TOLERANCE
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_batch_size_does_not_matter(
-    scorer: StepScorer, cases: list[CaseSolutions], root: Path, batch_size: int
+@pytest.mark.parametrize("max_row_tokens", [1, 300, 100_000])
+def test_what_shares_a_row_does_not_matter(
+    scorer: StepScorer, cases: list[CaseSolutions], root: Path, max_row_tokens: int
 ) -> None:
-    other = StepScorer(tiny_loaded(), tiny_encoder(), batch_size=batch_size)
+    other = StepScorer(tiny_loaded(), tiny_encoder(), max_row_tokens=max_row_tokens)
     for case, solutions in cases:
         assert difference(other.score(case, solutions, root), scorer.score(case, solutions, root)) < TOLERANCE
 
@@ -108,7 +108,7 @@ def test_candidates_that_lose_different_documents(root: Path, cases: list[CaseSo
     encoder = tiny_encoder(max_text_tokens=limit, max_document_tokens=limit)
     dropped = [encoder.encode(case, one, [3]).dropped_documents for one in steps]
     assert dropped == [0, 1, 0]
-    scorer = StepScorer(tiny_loaded(), encoder, batch_size=2)
+    scorer = StepScorer(tiny_loaded(), encoder, max_row_tokens=300)
     assert difference(scorer.score(case, steps, root), scorer.score_stepwise(case, steps, root)) < TOLERANCE
 
 
@@ -140,14 +140,14 @@ def test_labels_do_not_reach_the_scores(scorer: StepScorer, root: Path, cases: l
     assert scorer.score(case, flipped, root) == scorer.score(case, solutions, root)
 
 
-def test_vision_runs_once_per_case(cases: list[CaseSolutions], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer = StepScorer(tiny_loaded(), tiny_encoder(), batch_size=2)
-    calls = []
-    scorer.model.model.vision_tower.register_forward_hook(lambda *_: calls.append(1))
+def test_vision_runs_once_per_case(cases: list[CaseSolutions], root: Path) -> None:
+    scorer = StepScorer(tiny_loaded(), tiny_encoder())
+    tiles: list[int] = []
+    scorer.model.model.vision_tower.register_forward_hook(lambda _m, _a, out: tiles.append(len(out[0])))
     told: list[int] = []
     results = list(scorer.score_cases(cases, root, progress=told.append))
-    assert len(calls) == len(cases)
-    assert told == [len(one.solutions) for one in cases]
+    assert sum(tiles) == 1 + 3 + 1, "the tiles of each case once"
+    assert sum(told) == sum(len(one.solutions) for one in cases)
     assert [one.case.case_id for one in results] == [one.case.case_id for one in cases]
 
 
@@ -163,13 +163,14 @@ def test_a_scorer_from_a_checkpoint_is_the_trained_one(
 
 
 def test_no_full_sequence_logits(scorer: StepScorer, root: Path, cases: list[CaseSolutions]) -> None:
-    """The head sees label positions (and one token of the shared prompt), never every token."""
-    rows: list[int] = []
-    handle = scorer.model.lm_head.register_forward_hook(lambda _m, args, _o: rows.append(args[0].shape[1]))
+    """The head sees label positions only, and gives the columns of the label tokens only."""
+    rows: list[torch.Size] = []
+    handle = scorer.model.lm_head.register_forward_hook(lambda _m, args, out: rows.append(out.shape))
     case, solutions = cases[0]
     scorer.score(case, solutions, root)
     handle.remove()
-    assert max(rows) <= max(len(one.solution_steps) for one in solutions)
+    assert sum(shape[1] for shape in rows) == sum(len(one.solution_steps) for one in solutions)
+    assert {shape[2] for shape in rows} == {2}
 
 
 def test_scores_are_in_range_and_float32_for_a_half_precision_model() -> None:

@@ -1,5 +1,6 @@
 """A short training run on tiny parts, and the same as a program for two processes (started with torchrun)."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ PLAIN = {"optim": "sgd", "lr_scheduler_type": "constant", "warmup_steps": 0.0, "
 
 
 def tiny_dataset(folder: Path, num_cases: int = 8) -> StepDataset:
-    images = folder / "images"
+    images = folder / f"images{os.environ.get('RANK', '')}"  # each process draws its own, the same
     images.mkdir(exist_ok=True)
     cases = make_cases(images, num_cases)
     return build_dataset(cases, tiny_encoder(), LabelSettings(), images, IMAGE_SETTINGS)

@@ -1,0 +1,72 @@
+"""Solutions to rows of trees: what the solutions of a case share is computed once.
+
+In: a `StepDataset`, a budget of tokens. Out: `PackedDataset`, one row of trees an item, the same rows in every epoch.
+`tree` puts the solutions of a case on one trunk; `sequence` keeps every solution apart and only packs. Loss, gradients
+and scores are those of the solutions alone. Every solution is in exactly one row; nothing is cut.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch.utils.data import Dataset
+
+from medprm.encoding.collator import Row, TreeExample
+from medprm.encoding.packing import fill, pack
+from medprm.encoding.tree import build_tree, group_sequences, tree_size
+from medprm.training.dataset import StepDataset
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PackedDataset(Dataset[Row]):
+    """`rows[i]` are the trees of row i, each a list of indices into `solutions`."""
+
+    solutions: StepDataset
+    rows: Sequence[Sequence[Sequence[int]]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return [self._tree(group) for group in self.rows[index]]
+
+    def _tree(self, group: Sequence[int]) -> TreeExample:
+        encoded = [self.solutions.encode(index) for index in group]
+        items = [self.solutions.items[index] for index in group]
+        values = self.solutions.pixels.load(items[0].case).values
+        return TreeExample(build_tree(encoded), values, tuple(one.targets for one in items))
+
+
+def pack_dataset(solutions: StepDataset, kind: str, max_row_tokens: int) -> PackedDataset:
+    """All solutions of the data set in rows of about `max_row_tokens`; `kind` is tree or sequence."""
+    groups: list[list[int]] = []
+    lengths: list[int] = []
+    num_tokens_alone = 0
+    for indices in _by_case(solutions):
+        encoded = [solutions.encode(index) for index in indices]
+        num_tokens_alone += sum(len(one.input_ids) for one in encoded)
+        shared = group_sequences(encoded, max_row_tokens) if kind == "tree" else [[n] for n in range(len(encoded))]
+        groups += [[indices[n] for n in group] for group in shared]
+        lengths += [tree_size([encoded[n] for n in group]) for group in shared]
+    rows = pack(lengths, max_row_tokens)
+    logger.info(
+        "%d solutions of %d tokens as %d trees of %d tokens in %d rows (%.1f %% filled)",
+        len(solutions),
+        num_tokens_alone,
+        len(groups),
+        sum(lengths),
+        len(rows),
+        100 * fill(lengths, rows, max_row_tokens),
+    )
+    return PackedDataset(solutions, [[groups[tree] for tree in row] for row in rows])
+
+
+def _by_case(solutions: StepDataset) -> list[list[int]]:
+    """The indices of each case's solutions, cases in the order of their first."""
+    indices: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(solutions.items):
+        indices[item.case.case_id].append(index)
+    return list(indices.values())
