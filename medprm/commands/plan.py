@@ -7,6 +7,7 @@ fits.
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +22,11 @@ from medprm.cases.folder import DataFolder
 from medprm.cases.schema import CaseSolutions
 from medprm.commands.data_source import open_source
 from medprm.config import TrainConfig
-from medprm.encoding.encoder import Encoder
-from medprm.images.files import resolve_image
-from medprm.images.load import read_size
+from medprm.encoding.encoder import Encoded, Encoder
+from medprm.encoding.packing import pack
+from medprm.encoding.pixels import PixelLoader
+from medprm.encoding.tree import group_sequences, tree_size
 from medprm.images.settings import ImageSettings
-from medprm.images.tiles import count_tiles
 from medprm.model.architectures import architecture_of, count_parameters, meta_model
 from medprm.model.loading import tokens_per_tile
 from medprm.model.tiny import shipped_base
@@ -45,6 +46,7 @@ from medprm.training.planning import (
     stage_of,
     step_flops,
 )
+from medprm.training.settings import PackingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +74,16 @@ def run(config: TrainConfig, other_scales: Mapping[str, TrainConfig | str]) -> P
 
 
 class Sample(NamedTuple):
-    """Lengths of the sampled solutions, one row each."""
+    """The sampled solutions, one entry each, and the rows that they are packed into."""
 
     num_solutions: int
+    tokens: np.ndarray
     text_tokens: np.ndarray
-    image_tokens: np.ndarray
     tiles: np.ndarray
     steps: np.ndarray
+    row_tokens: np.ndarray
+    row_tiles: np.ndarray
+    row_steps: np.ndarray
 
 
 def make_plan(
@@ -89,7 +94,7 @@ def make_plan(
 ) -> dict[str, Any]:
     """Everything that plan.json says of one configuration. `measured` keeps what depends on the model alone."""
     source = shipped_base() if config.model.path == "tiny" else Path(config.model.path)
-    key = f"{source} {config.model.max_tiles}"
+    key = f"{source} {config.model.max_tiles} {config.packing}"
     if key not in measured:
         architecture = architecture_of(source)
         tokenizer, said = find_tokenizer(source)
@@ -114,8 +119,8 @@ def make_plan(
             for name, is_checkpointed in (("without_checkpointing", False), ("with_checkpointing", True))
         },
         "logits_gib": {
-            "at_label_positions": logits_at(config, shape, lengths, lengths.max_steps) / GIB,
-            "if_at_every_position": logits_at(config, shape, lengths, lengths.max_tokens) / GIB,
+            "of_label_tokens": label_logits_at(config, lengths) / GIB,
+            "if_at_every_position": logits_at(config, shape, lengths.max_row_tokens) / GIB,
         },
         "estimates": list(ESTIMATES),
         "work": work(config, parameters, shape, lengths),
@@ -137,44 +142,62 @@ def measure(
     architecture: InternVLConfig,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Sample:
-    """Lengths of a random sample of the training solutions, as the encoder lays them out; images by their headers."""
+    """Lengths of the solutions of randomly chosen cases, as they are encoded and packed; images by their headers."""
     vision: Any = architecture.vision_config
-    side = int(vision.image_size[0])
     most = config.model.max_tiles or (1 if config.model.path == "tiny" else ImageSettings().max_tiles)
     encoder = Encoder.from_settings(tokenizer, config.encoding, tokens_per_tile(architecture))
-    pairs = [(item.case, one) for item in cases for one in item.solutions if one.solution_steps]
-    chosen = np.random.default_rng(config.seed).permutation(len(pairs))[: config.planning.max_solutions]
-    rows = []
-    tiles_of: dict[str, tuple[int, ...]] = {}
-    for case, solution in (pairs[index] for index in sorted(chosen)):
-        if case.case_id not in tiles_of:
-            images = case.all_images
-            settings = ImageSettings(side, max(1, most // max(1, len(images))))
-            paths = (resolve_image(data.image_root, image.path) for image in images)
-            tiles_of[case.case_id] = tuple(count_tiles(*read_size(path), settings) for path in paths)
-        tiles = tiles_of[case.case_id]
-        encoded = encoder.encode(case, solution.step_texts, tiles)
-        rows.append((encoded.num_text_tokens, encoded.num_image_tokens, sum(tiles), len(encoded.label_positions)))
-    columns = np.array(rows, dtype=np.int64).T
-    return Sample(len(pairs), *columns)
+    pixels = PixelLoader(data.image_root, ImageSettings(int(vision.image_size[0]), most))
+    num_solutions = sum(bool(one.solution_steps) for item in cases for one in item.solutions)
+    alone: list[tuple[int, int, int, int]] = []  # tokens, text tokens, tiles, steps of a solution
+    trees: list[tuple[int, int, int]] = []  # tokens, tiles, steps of a tree
+    for index in np.random.default_rng(config.seed).permutation(len(cases)):
+        room = config.planning.max_solutions - len(alone)
+        case, solutions = cases[index]
+        chosen = [one for one in solutions if one.solution_steps][:room]
+        if not chosen:
+            continue
+        tiles = pixels.count(case)
+        encoded = [encoder.encode(case, one.step_texts, tiles) for one in chosen]
+        alone += [(len(e.input_ids), e.num_text_tokens, sum(tiles), len(e.label_positions)) for e in encoded]
+        for group in grouped(encoded, config.packing):
+            num_steps = sum(len(encoded[n].label_positions) for n in group)
+            trees.append((tree_size([encoded[n] for n in group]), sum(tiles), num_steps))
+    per_tree = np.array(trees, dtype=np.int64)
+    is_packed = config.packing.kind != "none"
+    rows = (
+        pack(per_tree[:, 0].tolist(), config.packing.max_row_tokens) if is_packed else [[n] for n in range(len(trees))]
+    )
+    per_row = np.array([per_tree[row].sum(axis=0) for row in rows], dtype=np.int64)
+    return Sample(num_solutions, *np.array(alone, dtype=np.int64).T, *per_row.T)
+
+
+def grouped(encoded: Sequence[Encoded], packing: PackingSettings) -> list[list[int]]:
+    """The trees of a case's solutions, as training has them."""
+    if packing.kind == "tree":
+        return group_sequences(encoded, packing.max_row_tokens, packing.max_tree_solutions)
+    return [[index] for index in range(len(encoded))]
 
 
 def summarise(sample: Sample, config: TrainConfig) -> Lengths:
-    """Means and maxima; the padded length is that of random batches of the run's size."""
-    tokens = sample.text_tokens + sample.image_tokens
+    """Means and maxima; the padded length is that expected of a batch of the run's size."""
     size = config.training.per_device_train_batch_size
-    drawn = np.random.default_rng(config.seed).choice(tokens, (2000, size))
+    num_rows = len(sample.row_tokens)
+    # The expected largest of `size` rows: the i-th smallest is it with probability (i / n)^size - ((i - 1) / n)^size.
+    is_largest = np.diff((np.arange(num_rows + 1) / num_rows) ** size)
     return Lengths(
         num_solutions=sample.num_solutions,
-        num_sampled=len(tokens),
-        mean_tokens=float(tokens.mean()),
-        max_tokens=int(tokens.max()),
-        padded_tokens=float(drawn.max(axis=1).mean()),
+        num_sampled=len(sample.tokens),
+        mean_tokens=float(sample.tokens.mean()),
         mean_text_tokens=float(sample.text_tokens.mean()),
         mean_tiles=float(sample.tiles.mean()),
-        max_tiles=int(sample.tiles.max()),
         mean_steps=float(sample.steps.mean()),
-        max_steps=int(sample.steps.max()),
+        solutions_per_row=len(sample.tokens) / num_rows,
+        row_tokens=float(sample.row_tokens.mean()),
+        max_row_tokens=int(sample.row_tokens.max()),
+        padded_row_tokens=float(np.sort(sample.row_tokens) @ is_largest),
+        row_tiles=float(sample.row_tiles.mean()),
+        max_row_tiles=int(sample.row_tiles.max()),
+        max_row_steps=int(sample.row_steps.max()),
     )
 
 
@@ -220,12 +243,18 @@ def shape_of(architecture: InternVLConfig) -> Shape:
 def activations(config: TrainConfig, shape: Shape, lengths: Lengths, is_checkpointed: bool) -> float:
     """Of the longest batch that can come, in bytes."""
     size = config.training.per_device_train_batch_size
-    return activation_bytes(
-        shape, size * lengths.max_tokens, size * lengths.max_tiles, config.training.bf16, is_checkpointed
-    )
+    tokens, tiles = size * lengths.max_row_tokens, size * lengths.max_row_tiles
+    return activation_bytes(shape, tokens, tiles, config.training.bf16, is_checkpointed)
 
 
-def logits_at(config: TrainConfig, shape: Shape, lengths: Lengths, positions: int) -> float:
+def label_logits_at(config: TrainConfig, lengths: Lengths) -> float:
+    """Logits of the label tokens alone, and their gradients, in bytes."""
+    positions = config.training.per_device_train_batch_size * lengths.max_row_steps
+    return positions * len(config.labels.texts) * 2 * (2 if config.training.bf16 else 4)
+
+
+def logits_at(config: TrainConfig, shape: Shape, positions: int) -> float:
+    """Logits over the whole vocabulary, as a model that trains on every token has them."""
     return logit_bytes(shape, config.training.per_device_train_batch_size * positions, config.training.bf16)
 
 
@@ -233,7 +262,7 @@ def memory_table(config: TrainConfig, counts: Counts, shape: Shape, lengths: Len
     """Stage -> part -> GiB on one GPU, and whether it fits. The configuration's own sizes count for its own stage."""
     settings, own = config.planning, stage_of(config.deepspeed)
     used = activations(config, shape, lengths, config.training.activation_checkpointing)
-    logits = logits_at(config, shape, lengths, lengths.max_steps)
+    logits = label_logits_at(config, lengths)
     table = {}
     for stage in STAGES:
         owned = owned_bytes(counts, stage, settings.num_gpus, config.training.bf16)
@@ -260,17 +289,19 @@ def work(
 ) -> dict[str, float]:
     """Tokens and FLOPs of a step and an epoch; hours and dollars of the run."""
     training, settings = config.training, config.planning
-    solutions = training.per_device_train_batch_size * training.gradient_accumulation_steps * settings.num_gpus
-    steps_per_epoch = -(-lengths.num_solutions // solutions)
+    rows = training.per_device_train_batch_size * training.gradient_accumulation_steps * settings.num_gpus
+    solutions = rows * lengths.solutions_per_row
+    steps_per_epoch = math.ceil(lengths.num_solutions / solutions)
     num_steps = (
         training.max_steps if training.max_steps > 0 else round(training.num_train_epochs * steps_per_epoch) or 1
     )
+    tokens = rows * lengths.padded_row_tokens
     flops = step_flops(
         shape,
         parameters,
-        solutions * lengths.padded_tokens,
-        lengths.padded_tokens,
-        solutions * lengths.mean_tiles,
+        tokens,
+        lengths.mean_tokens,  # a token sees its own path, not its row
+        rows * lengths.row_tiles,
         solutions * lengths.mean_steps,
         training.activation_checkpointing,
     )
@@ -279,8 +310,8 @@ def work(
         "solutions_per_step": solutions,
         "steps_per_epoch": steps_per_epoch,
         "num_steps": num_steps,
-        "tokens_per_step": solutions * lengths.padded_tokens,
-        "tokens_per_epoch": steps_per_epoch * solutions * lengths.padded_tokens,
+        "tokens_per_step": tokens,
+        "tokens_per_epoch": steps_per_epoch * tokens,
         "flops_per_step": flops,
         "flops_per_epoch": flops * steps_per_epoch,
         "hours": total_hours,
@@ -317,8 +348,11 @@ def _counts_text(plan: Mapping[str, Any]) -> str:
         f"parameters  {parameters['total']:,} ({parts}); trained {parameters['trained']:,} "
         f"({100 * parameters['trained'] / parameters['total']:.2f} %)\n"
         f"data        {lengths['num_solutions']:,} training solutions, {lengths['num_sampled']:,} measured: "
-        f"{lengths['mean_tokens']:.0f} tokens (text {lengths['mean_text_tokens']:.0f}, longest "
-        f"{lengths['max_tokens']:,}), {lengths['mean_tiles']:.1f} tiles, {lengths['mean_steps']:.1f} steps\n"
+        f"{lengths['mean_tokens']:.0f} tokens (text {lengths['mean_text_tokens']:.0f}), "
+        f"{lengths['mean_tiles']:.1f} tiles, {lengths['mean_steps']:.1f} steps\n"
+        f"rows        {lengths['solutions_per_row']:.1f} solutions in {lengths['row_tokens']:,.0f} tokens (alone "
+        f"{lengths['solutions_per_row'] * lengths['mean_tokens']:,.0f}; largest row {lengths['max_row_tokens']:,}), "
+        f"{lengths['row_tiles']:.1f} tiles\n"
         f"tokenizer   {lengths['tokenizer']}"
     )
 
@@ -340,7 +374,7 @@ def _memory_text(plan: Mapping[str, Any]) -> str:
     lines += [
         f"activations* {used['without_checkpointing']:.2f} without checkpointing, "
         f"{used['with_checkpointing']:.2f} with it",
-        f"logits* {logits['at_label_positions']:.2f} at label positions; at every position they would take "
+        f"logits* {logits['of_label_tokens']:.2g} of the label tokens; of all tokens at every position they would take "
         f"{logits['if_at_every_position']:.2f}",
     ]
     return "\n".join(lines)
@@ -349,7 +383,7 @@ def _memory_text(plan: Mapping[str, Any]) -> str:
 def _work_text(plan: Mapping[str, Any]) -> str:
     done, settings = plan["work"], plan["planning"]
     return (
-        f"step        {done['solutions_per_step']:,} solutions, {done['tokens_per_step']:,.0f} tokens with padding, "
+        f"step        {done['solutions_per_step']:,.0f} solutions, {done['tokens_per_step']:,.0f} tokens with padding, "
         f"{done['flops_per_step']:.2e} FLOPs\n"
         f"epoch       {done['steps_per_epoch']:,} steps, {done['tokens_per_epoch']:,.0f} tokens, "
         f"{done['flops_per_epoch']:.2e} FLOPs\n"

@@ -201,7 +201,9 @@ def max_positions(loaded: LoadedModel) -> int:
 def packed(dataset: StepDataset, config: TrainConfig) -> StepDataset | PackedDataset:
     """The data set as rows of trees, unless one solution is to have a row."""
     settings = config.packing
-    return dataset if settings.kind == "none" else pack_dataset(dataset, settings.kind, settings.max_row_tokens)
+    if settings.kind == "none":
+        return dataset
+    return pack_dataset(dataset, settings.kind, settings.max_row_tokens, settings.max_tree_solutions)
 
 
 def make_collator(loaded: LoadedModel, label_tokens: LabelTokens, config: TrainConfig) -> Collator | TreeCollator:

@@ -68,18 +68,20 @@ def build_tree(sequences: Sequence[Encoded]) -> Tree:
     return Tree(input_ids, depths, ends, tuple(label_positions))
 
 
-def group_sequences(sequences: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
+def group_sequences(sequences: Sequence[Encoded], max_tokens: int, max_sequences: int | None = None) -> list[list[int]]:
     """Which sequences share a tree: index lists, every index once.
 
-    A sequence begins another tree where it would make this one longer than `max_tokens`, or differs from it before the
-    end of the images (fewer documents, say). One that is longer by itself has a tree of its own.
+    A sequence begins another tree where it would make this one longer than `max_tokens`, where the tree holds
+    `max_sequences`, or where it differs from it before the end of the images (fewer documents, say). One that is
+    longer by itself has a tree of its own.
     """
     groups: list[list[int]] = []
     size = 0
     for branch in _sorted_branches(sequences):
         num_new = len(branch.ids) - branch.num_shared
         shares_images = branch.num_shared >= sequences[branch.index].images_end
-        if groups and shares_images and size + num_new <= max_tokens:
+        is_full = bool(groups) and max_sequences is not None and len(groups[-1]) >= max_sequences
+        if groups and shares_images and not is_full and size + num_new <= max_tokens:
             groups[-1].append(branch.index)
             size += num_new
         else:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -168,8 +168,8 @@ def tree_attention(
     query, key, value = (one.transpose(1, 2).flatten(0, 1) for one in (query, key, value))
     attended = _varlen_kernel(query)(
         query,
-        key[tree_paths.key_indices],
-        value[tree_paths.key_indices],
+        key.index_select(0, tree_paths.key_indices),  # its gradient is a sum; that of key[...] is many times slower
+        value.index_select(0, tree_paths.key_indices),
         tree_paths.query_ends,
         tree_paths.key_ends,
         tree_paths.max_queries,
@@ -182,7 +182,8 @@ def tree_attention(
 
 def _varlen_kernel(query: torch.Tensor) -> Any:
     if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and is_flash_attn_2_available():
-        from flash_attn import flash_attn_varlen_func  # optional, GPU only; not yet run
+        # Optional, GPU only; not yet run.
+        from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found]
 
         return flash_attn_varlen_func
     return varlen_attention

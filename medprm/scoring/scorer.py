@@ -154,9 +154,7 @@ class StepScorer:
             self._pixel_loaders[root] = PixelLoader(root, self.image_settings, is_blank)
         return self._pixel_loaders[root]
 
-    def _pieces(
-        self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
-    ) -> list[_Piece]:
+    def _pieces(self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path) -> list[_Piece]:
         """All solutions of a case on as few trees as fit."""
         pixels = self._pixels(root).load(case)
         encoded = [self.encoder.encode(case, _step_texts(one), pixels.num_tiles) for one in solutions]

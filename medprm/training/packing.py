@@ -40,15 +40,21 @@ class PackedDataset(Dataset[Row]):
         return TreeExample(build_tree(encoded), values, tuple(one.targets for one in items))
 
 
-def pack_dataset(solutions: StepDataset, kind: str, max_row_tokens: int) -> PackedDataset:
-    """All solutions of the data set in rows of about `max_row_tokens`; `kind` is tree or sequence."""
+def pack_dataset(
+    solutions: StepDataset, kind: str, max_row_tokens: int, max_tree_solutions: int | None = None
+) -> PackedDataset:
+    """All solutions of the data set in rows of about `max_row_tokens`; `kind` is tree or sequence.
+
+    `max_tree_solutions` is the most solutions on one tree; without it as many as a case has.
+    """
+    most = 1 if kind == "sequence" else max_tree_solutions
     groups: list[list[int]] = []
     lengths: list[int] = []
     num_tokens_alone = 0
     for indices in _by_case(solutions):
         encoded = [solutions.encode(index) for index in indices]
         num_tokens_alone += sum(len(one.input_ids) for one in encoded)
-        shared = group_sequences(encoded, max_row_tokens) if kind == "tree" else [[n] for n in range(len(encoded))]
+        shared = group_sequences(encoded, max_row_tokens, most)
         groups += [[indices[n] for n in group] for group in shared]
         lengths += [tree_size([encoded[n] for n in group]) for group in shared]
     rows = pack(lengths, max_row_tokens)

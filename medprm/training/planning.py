@@ -73,18 +73,21 @@ class Shape(NamedTuple):
 
 
 class Lengths(NamedTuple):
-    """The training set, by a sample of it."""
+    """The training set, by a sample of it. A row is what is computed together (packing.kind): a solution, or trees."""
 
     num_solutions: int
     num_sampled: int
-    mean_tokens: float
-    max_tokens: int
-    padded_tokens: float  # of one solution in a batch as it is trained
-    mean_text_tokens: float
-    mean_tiles: float
-    max_tiles: int
-    mean_steps: float
-    max_steps: int
+    mean_tokens: float  # of a solution by itself
+    mean_text_tokens: float  # of those, text
+    mean_tiles: float  # of a solution's images
+    mean_steps: float  # of a solution
+    solutions_per_row: float
+    row_tokens: float
+    max_row_tokens: int
+    padded_row_tokens: float  # in a batch as it is trained
+    row_tiles: float  # decoded and computed once for each tree
+    max_row_tiles: int
+    max_row_steps: int
 
 
 class Counts(NamedTuple):

@@ -22,6 +22,8 @@ class PackingSettings:
     kind: str = "tree"
     # kind=tree or sequence: a row is filled up to this [tokens]; what is longer by itself has a row of its own.
     max_row_tokens: int = 16384
+    # kind=tree: most solutions of a case on one tree; null means all. Fewer make a batch more varied, and cost more.
+    max_tree_solutions: int | None = None
     # kind=tree or sequence: how a row attends: auto, gather, mask (SDPA or eager) or flex (GPU).
     attention: str = "auto"
 
@@ -31,6 +33,11 @@ class PackingSettings:
                 raise InputError(f"packing.{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
         if self.max_row_tokens < 1:
             raise InputError(f"packing.max_row_tokens is {self.max_row_tokens}; expected 1 or more tokens")
+        if self.max_tree_solutions is not None and (self.max_tree_solutions < 1 or self.kind != "tree"):
+            raise InputError(
+                f"packing.max_tree_solutions is {self.max_tree_solutions} with packing.kind={self.kind}; expected "
+                "null, or 1 or more with packing.kind=tree"
+            )
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The Trainer of a PRM: Hugging Face's, with the loss at the label positions only.
 
-In: a native InternVL model, batches of `encoding.collator`, padded or trees. Out: trained weights and checkpoints, by the Trainer.
+In: a native InternVL model, batches of `encoding.collator`, padded or trees. Out: trained weights and checkpoints,
+by the Trainer.
 Normalisation: the Trainer counts `labels != -100` over accumulation and ranks; the loss is divided by that number.
 """
 

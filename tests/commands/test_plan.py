@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_run import train_config
+from small_run import MAX_ROW_TOKENS, train_config
 from tiny import tiny_model
 
 from medprm.commands import plan, train
@@ -48,8 +48,15 @@ def test_lengths_are_those_that_training_sees(base: Path, records: Path, tmp_pat
     assert lengths["tokenizer"] == "the model's own"
     assert made["parameters"]["total"] == sum(one.numel() for one in tiny_model().parameters())
     # Every second image is wide: two tiles and a thumbnail.
-    assert lengths["mean_tiles"] == 2 and lengths["max_tiles"] == 3
-    assert lengths["mean_tokens"] <= lengths["padded_tokens"] <= lengths["max_tokens"]
+    assert lengths["mean_tiles"] == 2 and lengths["max_row_tiles"] == 6
+    assert (
+        lengths["row_tokens"]
+        <= lengths["padded_row_tokens"] + 1e-6
+        <= 1e-6 + lengths["max_row_tokens"]
+        <= MAX_ROW_TOKENS
+    )
+    assert lengths["row_tokens"] < 0.7 * lengths["solutions_per_row"] * lengths["mean_tokens"]
+    assert f"in {round(24 / lengths['solutions_per_row'])} rows" in (tmp_path / "run" / "log.txt").read_text()
     assert (tmp_path / "run" / "plan.json").is_file()
 
 

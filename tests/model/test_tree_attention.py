@@ -16,6 +16,7 @@ from medprm.encoding.collator import lay_out_trees, stack_tiles
 from medprm.encoding.encoder import Encoded
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.tree import build_tree
+from medprm.images.settings import ImageSettings
 from medprm.model.tree_attention import (
     tree_block_mask,
     tree_inputs,
@@ -24,7 +25,6 @@ from medprm.model.tree_attention import (
     use_tree_attention,
     varlen_attention,
 )
-from medprm.images.settings import ImageSettings
 
 TOLERANCE = 1e-5
 IMAGE_SETTINGS = ImageSettings(tile_size=32, max_tiles=4)

@@ -83,9 +83,7 @@ def test_loss_and_gradients_are_those_of_the_solutions_alone(tmp_path: Path, kin
 
 @pytest.mark.parametrize("backend", ["mask", "gather"])
 @pytest.mark.parametrize("is_adapted", [False, True])
-def test_also_with_activations_computed_again_and_with_adapters(
-    tmp_path: Path, is_adapted: bool, backend: str
-) -> None:
+def test_also_with_activations_computed_again_and_with_adapters(tmp_path: Path, is_adapted: bool, backend: str) -> None:
     dataset = dataset_of(branching_cases(tmp_path, 11), tmp_path)
     trainer = tiny_trainer(tmp_path, dataset)
     model: Any = trainer.model
