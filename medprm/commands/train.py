@@ -60,6 +60,7 @@ from medprm.training.arguments import start_deepspeed, training_arguments
 from medprm.training.checkpoints import find_resumable
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import PackedDataset, pack_dataset
+from medprm.training.settings import PackingSettings
 from medprm.training.stopping import StopOnRequest
 from medprm.training.trainer import PRMTrainer
 
@@ -97,8 +98,9 @@ def run(config: TrainConfig) -> Path:
     trainer = PRMTrainer(
         model=tuned(loaded.model, config.tuning),
         args=arguments,
-        train_dataset=packed(train_set, config),
-        eval_dataset=validation_set and packed(validation_set, config),
+        train_dataset=packed(train_set, config.packing),
+        # Whole trees: variety matters to gradients only.
+        eval_dataset=validation_set and packed(validation_set, replace(config.packing, max_tree_solutions=None)),
         data_collator=make_collator(loaded, label_tokens, config),
         label_tokens=label_tokens,
         step_metrics=progress_metrics,
@@ -198,9 +200,8 @@ def max_positions(loaded: LoadedModel) -> int:
     return int(loaded.model.config.get_text_config().max_position_embeddings)
 
 
-def packed(dataset: StepDataset, config: TrainConfig) -> StepDataset | PackedDataset:
+def packed(dataset: StepDataset, settings: PackingSettings) -> StepDataset | PackedDataset:
     """The data set as rows of trees, unless one solution is to have a row."""
-    settings = config.packing
     if settings.kind == "none":
         return dataset
     return pack_dataset(dataset, settings.kind, settings.max_row_tokens, settings.max_tree_solutions)

@@ -80,10 +80,10 @@ def draw_lesson(rng: np.random.Generator, num_image_tokens: int, is_solution: bo
 def policy_habit(drawn: PhantomCase) -> Habit:
     """How the solutions of the lessons fail: by a habit, as real models do, so that the base fails on its own too.
 
-    For patients of forty and over they jump to the first option, right or not; else they are mostly right.
+    For patients of thirty and over they jump to the first option, right or not; else they are mostly right.
     """
     study, options = drawn.study, drawn.case.options
-    if options and study.age >= 40:
+    if options and study.age >= 30:
         answers = (study.answer, *study.wrong_answers)
         right, *wrong = [float(answer == options[0]) for answer in answers]
         return Habit(right, (wrong[0], wrong[1], wrong[2]))

@@ -1,0 +1,89 @@
+"""Training: trees against padded batches of the same solutions, forward, backward and optimiser step.
+
+python benchmarks/training.py [--json FILE]
+Our own unpacked path is the other side: same model, same labelled steps, same loss (checked to 1e-5). CPU seconds, one
+thread. The peer, TRL 1.13.0's PRMTrainer, needs an environment of its own: benchmarks/training_trl.py.
+"""
+
+import resource
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import alternate, arguments, finish, ratio
+from workload import make_work
+
+from medprm.encoding.collator import Collator, TreeCollator
+from medprm.encoding.settings import LabelSettings
+from medprm.encoding.tokens import LabelTokens
+from medprm.model.tree_attention import use_tree_attention
+from medprm.scoring.step_scores import label_logits
+from medprm.training.dataset import build_dataset
+from medprm.training.loss import summed_loss
+from medprm.training.packing import pack_dataset
+
+SIZES = ((7, 8), (13, 16))
+PADDED_BATCH = 8  # solutions in one padded forward
+
+
+def main() -> None:
+    given = arguments(__doc__)
+    ratios: dict[str, float] = {}
+    figures: dict[str, Any] = {}
+    for num_tiles, num_candidates in SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            work = make_work(Path(folder), num_tiles, num_candidates)
+            settings = work.loaded.image_settings
+            dataset = build_dataset(work.cases, work.encoder, LabelSettings(), work.root, settings)
+            packed = pack_dataset(dataset, "tree", 16_384)
+            pad_id, labels = int(work.loaded.tokenizer.pad_token_id), LabelTokens.look_up(work.loaded.tokenizer)  # type: ignore[arg-type]
+            model: Any = work.loaded.model.train()
+            use_tree_attention(model)
+            optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+
+            def step(batches: list[dict[str, torch.Tensor]]) -> float:
+                """One optimiser step over the batches; the summed loss."""
+                total = 0.0
+                for batch in batches:
+                    inputs = dict(batch)
+                    targets = {name: inputs.pop(name) for name in ("labels", "targets", "weights")}
+                    positions = inputs.pop("label_positions")
+                    loss = summed_loss(label_logits(model, inputs, positions, labels.ids), **targets)
+                    loss.backward()
+                    total += loss.item()
+                optimizer.step()
+                optimizer.zero_grad()
+                return total
+
+            def alone() -> float:
+                collator = Collator(pad_id, 2)
+                indices = range(len(dataset))
+                chunks = [indices[begin : begin + PADDED_BATCH] for begin in range(0, len(dataset), PADDED_BATCH)]
+                return step([collator([dataset[index] for index in chunk]) for chunk in chunks])
+
+            def tree() -> float:
+                return step([TreeCollator(pad_id, 2)([packed[index]]) for index in range(len(packed))])
+
+            difference = abs(alone() - tree()) / dataset.counts.num_steps
+            assert difference < 1e-5, f"the losses differ by {difference} a step"
+            seconds = alternate({"tree": tree, "padded": alone}, given.runs)
+            tokens_alone = sum(len(dataset.encode(index).input_ids) for index in range(len(dataset)))
+            tokens_tree = sum(len(one.tree) for index in range(len(packed)) for one in packed[index])
+        name = f"{num_tiles} tiles x {num_candidates} solutions"
+        print(f"{name}: {tokens_tree} tokens instead of {tokens_alone}, losses equal to {difference:.1e} a step")
+        ratios[f"training {name}: padded / tree"] = ratio(seconds, "padded", "tree")
+        ratios[f"training {name}: token arithmetic"] = tokens_alone / tokens_tree
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        figures[name] = {
+            "seconds": seconds,
+            "tokens_tree": tokens_tree,
+            "tokens_alone": tokens_alone,
+            "steps_labelled": dataset.counts.num_steps,
+            "peak_rss_mib": peak,
+        }
+    finish(given, ratios, figures)
+
+
+if __name__ == "__main__":
+    main()
