@@ -1,7 +1,7 @@
 """What leaves for Weights & Biases: metrics and settings, secrets taken out; never texts, images or code.
 
-In: settings, named numbers, tables of numbers, and files that the settings ask to keep. Out: a run there, or files below
-the run's folder (offline), or nothing (disabled).
+In: settings, named numbers, tables of numbers, and files that the settings ask to keep. Out: a run there, or files
+below the run's folder (offline), or nothing (disabled).
 """
 
 import os
@@ -78,8 +78,8 @@ class WandbTracker:
 
         if refused := [str(file) for file in files.values() if file.suffix not in KEPT_SUFFIXES]:
             raise InputError(
-                f"{refused[0]}: not kept at Weights & Biases; expected a file of {', '.join(KEPT_SUFFIXES)}; records and "
-                "images stay here"
+                f"{refused[0]}: not kept at Weights & Biases; expected a file of {', '.join(KEPT_SUFFIXES)}; "
+                "records and images stay here"
             )
         artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "_", name), type=kind)
         for inside, file in files.items():

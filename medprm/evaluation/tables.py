@@ -1,7 +1,7 @@
 """The numbers of metrics.json as flat tables, one row a number: what a tracker or a spreadsheet takes.
 
-In: the mapping of metrics.json. Out: columns and rows by the table's name. Names of metrics, selectors and categories are
-the only words in them: nothing of a record.
+In: the mapping of metrics.json. Out: columns and rows by the table's name. Names of metrics, selectors and categories
+are the only words in them: nothing of a record.
 """
 
 from collections.abc import Mapping
