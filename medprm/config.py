@@ -22,6 +22,7 @@ ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3")
 WANDB_MODES = ("disabled", "offline", "online")
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+PROTOCOLS = ("own", "medprm_reward")
 BUILT_IN = "cxr"
 
 
@@ -145,9 +146,16 @@ class ScoringSettings:
     device: str = "auto"
     # As model.attn_implementation in training.
     attn_implementation: str = "auto"
+    # own: as the checkpoint's medprm.json says; medprm_reward: a published Med-PRM reward model, which has none.
+    protocol: str = "own"
+    # protocol=medprm_reward: a text file with the published system prompt; null: the same said in our words.
+    system_prompt: str | None = None
 
     def __post_init__(self) -> None:
         _check_choice("scoring.dtype", self.dtype, DTYPES)
+        _check_choice("scoring.protocol", self.protocol, PROTOCOLS)
+        if self.system_prompt is not None and self.protocol == "own":
+            raise InputError("scoring.system_prompt is set but scoring.protocol=own has the checkpoint's; leave it out")
         _check_choice("scoring.device", self.device, DEVICES)
         _check_choice("scoring.attn_implementation", self.attn_implementation, ATTENTION)
         if self.batch_size < 1:

@@ -32,6 +32,7 @@ from medprm.model.attention import resolve_attention
 from medprm.model.loading import load_checkpoint
 from medprm.run import provenance, save_config, save_run, set_seed_and_threads, start_log
 from medprm.scoring.scorer import StepScorer
+from medprm.scoring.step_token import SYSTEM, StepTokenScorer
 from medprm.tracking import start_tracking
 
 logger = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ def permute_input(cases: Sequence[CaseSolutions], what: str, seed: int) -> list[
     return permuted
 
 
-def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer:
+def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTokenScorer:
     """The checkpoint as a scorer, on the device and in the precision asked for."""
     settings = config.scoring
     device = settings.device
@@ -174,6 +175,15 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer:
     attention = resolve_attention(settings.attn_implementation, device == "cuda", settings.dtype != "float32")
     loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device, attn_implementation=attention)
     logger.info("scoring with %s on %s in %s", checkpoint, device, settings.dtype)
+    if settings.protocol == "medprm_reward":
+        if config.blank:
+            raise InputError("blank with scoring.protocol=medprm_reward: that model's prompt is fixed; leave it out")
+        system = SYSTEM
+        if settings.system_prompt is None:
+            logger.warning("the system prompt is in our words; scoring.system_prompt=FILE gives the published one")
+        else:
+            system = Path(settings.system_prompt).read_text(encoding="utf-8").strip()
+        return StepTokenScorer(loaded, checkpoint, settings.batch_size, system)
     return StepScorer.from_loaded(loaded, checkpoint, settings.batch_size, config.blank)
 
 

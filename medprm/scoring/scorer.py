@@ -23,6 +23,8 @@ from medprm.encoding.tokens import VALUE_LABELS, LabelTokens
 from medprm.model.loading import LoadedModel, load_checkpoint
 from medprm.scoring.step_scores import label_logits, step_scores
 
+NO_TOKEN = -1  # where a text model has no image token
+
 
 class CaseScores(NamedTuple):
     """`step_scores[n][k]` is P(+) of step k of solution n."""
@@ -59,8 +61,10 @@ class StepScorer:
         self.label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, labels)
         self.image_settings = loaded.image_settings
         self.device = next(self.model.parameters()).device
-        self.image_token_id = token_id(loaded.tokenizer, encoder.chat.image_token)
-        assert self.image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
+        self.image_token_id = NO_TOKEN
+        if encoder.chat.has_images:
+            self.image_token_id = token_id(loaded.tokenizer, encoder.chat.image_token)
+            assert self.image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
         self._pixel_loaders: dict[Path, PixelLoader] = {}
 
     @classmethod
@@ -152,7 +156,7 @@ class StepScorer:
         if num_shared == 0:
             return _SharedPrompt(0, None, features)
         ids = torch.tensor([encoded[0].input_ids[:num_shared]], device=self.device)
-        cache = DynamicCache(config=self.model.config.text_config)
+        cache = DynamicCache(config=self.model.config.get_text_config())
         embeds = self._embed(ids, features)
         self.model(inputs_embeds=embeds, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return _SharedPrompt(num_shared, cache, features)
