@@ -22,6 +22,7 @@ ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3")
 WANDB_MODES = ("disabled", "offline", "online")
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+PROTOCOLS = ("own", "medprm_reward")
 BUILT_IN = "cxr"
 
 
@@ -42,7 +43,8 @@ class DataSettings:
         if self.path is None:
             if self.name != BUILT_IN:
                 raise InputError(
-                    f"data={self.name} is not built in; give data.path=FOLDER (conf/data/{self.name}.yaml)"
+                    f"data={self.name} has no built-in cases; give data.path=FOLDER with train, validation and test as "
+                    f".jsonl or .parquet (conf/data/{self.name}.yaml)"
                 )
             return
         for name, given in (("phantom", PhantomSettings()), ("annotators", SimulatedSettings())):
@@ -114,15 +116,22 @@ class TuningSettings:
 
 @dataclass
 class TrackingSettings:
-    """Weights & Biases. Metrics and settings are sent, secrets redacted; texts and images never."""
+    """Weights & Biases. Metrics, tables of numbers and settings are sent, secrets redacted; texts and images never."""
 
     # disabled, offline (files below the run folder) or online.
     wandb: str = "disabled"
     # Project name there.
     project: str = "medprm"
+    # evaluate: keep the report as an artifact, without its cases.
+    keep_report: bool = False
+    # train: keep the checkpoint as an artifact. Weights can hold what they were trained on: ask whose data that is.
+    keep_checkpoint: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("tracking.wandb", self.wandb, WANDB_MODES)
+        kept = [name for name in ("keep_report", "keep_checkpoint") if getattr(self, name)]
+        if kept and self.wandb == "disabled":
+            raise InputError(f"tracking.{kept[0]}=true with tracking.wandb=disabled: there is nowhere to keep it")
 
 
 @dataclass
@@ -139,9 +148,16 @@ class ScoringSettings:
     attn_implementation: str = "auto"
     # As packing.attention in training.
     tree_attention: str = "auto"
+    # own: as the checkpoint's medprm.json says; medprm_reward: a published Med-PRM reward model, which has none.
+    protocol: str = "own"
+    # protocol=medprm_reward: a text file with the published system prompt; null: the same said in our words.
+    system_prompt: str | None = None
 
     def __post_init__(self) -> None:
         _check_choice("scoring.dtype", self.dtype, DTYPES)
+        _check_choice("scoring.protocol", self.protocol, PROTOCOLS)
+        if self.system_prompt is not None and self.protocol == "own":
+            raise InputError("scoring.system_prompt is set but scoring.protocol=own has the checkpoint's; leave it out")
         _check_choice("scoring.device", self.device, DEVICES)
         _check_choice("scoring.attn_implementation", self.attn_implementation, ATTENTION)
         _check_choice("scoring.tree_attention", self.tree_attention, TREE_ATTENTION)
@@ -187,6 +203,8 @@ class TrainConfig:
             raise InputError(
                 "resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one"
             )
+        if self.tracking.keep_report:
+            raise InputError("tracking.keep_report=true: evaluate.py writes the report, train.py does not")
         _check_threads(self.num_threads)
         _check_combination(self.tuning.kind, stage_of(self.deepspeed), self.training)
 
@@ -212,6 +230,7 @@ class EvaluateConfig:
     data: DataSettings = field(default_factory=DataSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
     # Control: swap images, contexts or documents between the patients of the test split; null: as they are.
     permute: str | None = None
     # Control: inputs taken away (images, context, documents); null: as the model was trained.
@@ -222,14 +241,29 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         for one in [*([self.permute] if self.permute else []), *(self.blank or [])]:
             _check_choice("permute and blank", one, BLANKS)
+        if self.tracking.keep_checkpoint:
+            raise InputError("tracking.keep_checkpoint=true: train.py keeps checkpoints, evaluate.py does not")
         if self.max_cases is not None and self.max_cases < 1:
             raise InputError(f"max_cases is {self.max_cases}; expected null or 1 or more")
         _check_threads(self.num_threads)
 
 
+@dataclass
+class EvaluateComposition(EvaluateConfig):
+    """What Hydra composes for `evaluate`: an experiment may set these for training, and serves both verbs."""
+
+    # Not read: a checkpoint says how it was trained.
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    # Not read, likewise.
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
+
+
+CHECKPOINTS_OWN = ("labels", "encoding")
+
 Config = TypeVar("Config", bound=TrainConfig | EvaluateConfig)
 
 SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+COMPOSITIONS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = SCHEMAS | {"evaluate": EvaluateComposition}
 
 
 def typed(composed: DictConfig, schema: type[Config]) -> Config:
@@ -237,7 +271,9 @@ def typed(composed: DictConfig, schema: type[Config]) -> Config:
 
     Merged once more into a fresh schema: `+training.lr=1` adds a key that composition alone would let pass unread.
     """
-    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+    if schema is EvaluateConfig:
+        values = {name: value for name, value in values.items() if name not in CHECKPOINTS_OWN}
     return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values)))
 
 

@@ -7,6 +7,7 @@ several processes writes.
 
 import json
 import logging
+import math
 import os
 import platform
 import random
@@ -49,6 +50,8 @@ FREE_ON_RESUME = (
     "training.dataloader_num_workers",
     "training.save_total_limit",
 )
+# Their product with the number of processes is the number of solutions in an optimiser step, which must stay.
+PARTS_OF_A_STEP = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
 
 
 class RunError(InputError):
@@ -163,8 +166,18 @@ def check_same_config(folder: Path, config: TrainConfig) -> None:
     differ = [
         f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not key.startswith(FREE_ON_RESUME)
+        if before.get(key) != now.get(key) and not key.startswith((*FREE_ON_RESUME, *PARTS_OF_A_STEP))
     ]
+    ranks_before = int(read_run(folder).get("num_processes", num_processes()))
+    steps = [
+        (math.prod(int(values[part]) for part in PARTS_OF_A_STEP if values.get(part)) * ranks, ranks)
+        for values, ranks in ((before, ranks_before), (now, num_processes()))
+    ]
+    if steps[0][0] != steps[1][0]:
+        differ.append(
+            f"solutions in an optimiser step were {steps[0][0]} on {steps[0][1]} processes, are {steps[1][0]} on "
+            f"{steps[1][1]} (set {' and '.join(PARTS_OF_A_STEP)})"
+        )
     if differ:
         raise RunError(
             f"{folder}: resume=true with other settings: {'; '.join(differ)}; "

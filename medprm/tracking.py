@@ -1,17 +1,20 @@
 """What leaves for Weights & Biases: metrics and settings, secrets taken out; never texts, images or code.
 
-In: settings and named numbers. Out: a run there, or files below the run's folder (offline), or nothing (disabled).
+In: settings, named numbers, tables of numbers, and files that the settings ask to keep. Out: a run there, or files
+below the run's folder (offline), or nothing (disabled).
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from medprm.errors import InputError
 
 REDACTED = "[redacted]"
+# A checkpoint's files and a report's: no records, no images, no code, no pickles.
+KEPT_SUFFIXES = (".json", ".html", ".safetensors", ".model", ".jinja", ".txt")
 _SECRET_NAME = re.compile(r"(?i)(^|[_\-.])(api_?key|key|token|secret|password|passwd|credentials?|authorization)$")
 _SECRET_VALUE = re.compile(
     r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_\-]{16,}|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_\-]{30,}|gh[pousr]_[A-Za-z0-9]{20,}"
@@ -31,6 +34,10 @@ class Tracker(Protocol):
 
     def log(self, metrics: Mapping[str, float], step: int) -> None: ...
 
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None: ...
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None: ...
+
     def finish(self) -> None: ...
 
 
@@ -38,6 +45,12 @@ class NoTracker:
     """Tracking disabled."""
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Nothing leaves."""
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
+        """Nothing leaves."""
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
         """Nothing leaves."""
 
     def finish(self) -> None:
@@ -52,6 +65,26 @@ class WandbTracker:
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
+        """A table of numbers, the names of metrics beside them."""
+        import wandb  # heavy and optional
+
+        self.run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+        """An artifact of these files, by the names they get in it. Raises InputError for records, images and code."""
+        import wandb  # heavy and optional
+
+        if refused := [str(file) for file in files.values() if file.suffix not in KEPT_SUFFIXES]:
+            raise InputError(
+                f"{refused[0]}: not kept at Weights & Biases; expected a file of {', '.join(KEPT_SUFFIXES)}; "
+                "records and images stay here"
+            )
+        artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "_", name), type=kind)
+        for inside, file in files.items():
+            artifact.add_file(str(file), name=inside)
+        self.run.log_artifact(artifact)
 
     def finish(self) -> None:
         self.run.finish()

@@ -1,5 +1,6 @@
 """conf/: everything composes into typed settings, and a scale means the same under every experiment."""
 
+import shlex
 from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
@@ -11,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf.errors import ConfigKeyError
 
-from medprm.commands.entry import store_schemas
-from medprm.config import EvaluateConfig, TrainConfig, typed
+from medprm.commands.entry import run_verb, store_schemas
+from medprm.config import SCHEMAS, EvaluateConfig, TrainConfig, typed
 from medprm.encoding.settings import LABEL_KINDS
 from medprm.errors import InputError
 from medprm.training.planning import stage_of
@@ -40,7 +41,13 @@ def train(*overrides: str) -> TrainConfig:
 
 
 def needs_path(option: str) -> list[str]:
-    return [] if option == "cxr" else ["data.path=somewhere"]
+    return [] if option in ("cxr", "visualprm") else ["data.path=somewhere"]
+
+
+def keys_of_scales() -> set[str]:
+    """The settings of training that some scale decides."""
+    texts = [path.read_text() for path in (CONF / "scale").glob("*.yaml")]
+    return {name for text in texts for name in yaml.safe_load(text).get("training", {})}
 
 
 @pytest.mark.parametrize(("experiment", "scale"), list(product(EXPERIMENTS, SCALES)))
@@ -54,7 +61,8 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
 def test_a_scale_resolves_alike_under_every_experiment(scale: str) -> None:
     def of_scale(*overrides: str) -> dict[str, Any]:
         values = asdict(train(f"scale={scale}", *overrides))
-        return {name: values[name] for name in (*SCALE_ALONE, "training")}
+        training = {name: values["training"][name] for name in keys_of_scales()}
+        return {name: values[name] for name in (*SCALE_ALONE, "planning")} | {"training": training}
 
     alone = of_scale()
     for experiment in EXPERIMENTS:
@@ -65,34 +73,42 @@ TUNINGS = ("full", "lora", "qlora")
 STAGES = ("none", "zero1", "zero2", "zero3", "zero3_offload")
 
 
-def is_senseless(scale: str, tuning: str, stage: str) -> bool:
-    """Four-bit weights on a CPU or sharded; offload from a CPU to itself."""
-    return (scale == "laptop" and (tuning == "qlora" or stage == "zero3_offload")) or (
-        tuning == "qlora" and stage.startswith("zero3")
-    )
+def reason_against(scale: str, tuning: str, stage: str) -> str | None:
+    """What the refusal of a senseless combination says; None for one that makes sense."""
+    if scale == "laptop" and tuning == "qlora":
+        return "four-bit weights need a GPU; choose tuning=lora"
+    if scale == "laptop" and stage == "zero3_offload":
+        return "there is no GPU memory to free; choose deepspeed=zero3 or none"
+    if tuning == "qlora" and stage.startswith("zero3"):
+        return "weights in four bits are not sharded; choose tuning=lora"
+    return None
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_sensible_combination_composes_and_no_other(scale: str) -> None:
-    """The rest of an experiment's settings does not depend on these three (a scale resolves alike everywhere)."""
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(one, marks=[] if one == "cxr" else pytest.mark.slow) for one in EXPERIMENTS]
+)
+def test_every_sensible_combination_composes_and_no_other(experiment: str) -> None:
+    """Each scale with each tuning and each stage."""
     store_schemas()
-    refused = []
+    num_refused = 0
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for tuning, stage in product(TUNINGS, STAGES):
-            given = [f"scale={scale}", f"tuning={tuning}", f"deepspeed={stage}"]
-            try:
-                config = typed(compose("train", ["+experiment=cxr", *given]), TrainConfig)
-            except InputError as error:
-                assert "choose" in str(error)
-                refused.append((tuning, stage))
+        for scale, tuning, stage in product(SCALES, TUNINGS, STAGES):
+            given = [f"+experiment={experiment}", f"scale={scale}", f"tuning={tuning}", f"deepspeed={stage}"]
+            values = compose("train", [*given, *needs_path(experiment)])
+            if reason := reason_against(scale, tuning, stage):
+                num_refused += 1
+                with pytest.raises(InputError, match=reason):
+                    typed(values, TrainConfig)
                 continue
-            assert config.tuning.kind == tuning and stage_of(config.deepspeed) == stage
-    assert refused == [one for one in product(TUNINGS, STAGES) if is_senseless(scale, *one)]
+            config = typed(values, TrainConfig)
+            assert (config.run_name, config.tuning.kind) == (experiment, tuning)
+            assert stage_of(config.deepspeed) == stage
+    assert num_refused == 13
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_with_every_tuning_and_stage(experiment: str) -> None:
-    """Tuning and stage side by side: each option of both comes up."""
+    """Each option of both comes up; all pairs for cxr are above, for the others in `make test-all`."""
     for tuning, stage in [("full", "zero1"), ("lora", "zero2"), ("qlora", "none"), ("full", "zero3_offload")]:
         given = [f"+experiment={experiment}", "scale=cluster", f"tuning={tuning}", f"deepspeed={stage}"]
         assert train(*given, *needs_path(experiment)).run_name == experiment
@@ -107,7 +123,58 @@ def test_a_scale_says_what_its_plan_reckons_with() -> None:
 def test_an_experiment_sets_no_key_of_a_scale(experiment: str) -> None:
     values = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
     overridden = {name.removeprefix("override /") for default in values["defaults"] for name in default}
-    assert not (overridden | set(values)) & {*SCALE_ALONE, "scale", "training"}
+    assert not (overridden | set(values)) & {*SCALE_ALONE, "scale", "planning"}
+    assert not set(values.get("training", {})) & keys_of_scales()
+
+
+def said_commands(experiment: str) -> list[list[str]]:
+    """The words of each command in the head comment, behind the name of the script."""
+    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    parts = [part for line in lines if line.startswith("#") for part in line.lstrip("# ").split(" && ")]
+    found = [shlex.split(part) for part in parts if "+experiment=" in part and part.startswith(("python", "torchrun"))]
+    return [words[words.index(next(one for one in words if one.endswith(".py"))) :] for words in found]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_commands_of_an_experiment_compose(experiment: str) -> None:
+    commands = said_commands(experiment)
+    assert [words[0] for words in commands] == ["train.py", "evaluate.py"]
+    for script, *given in commands:
+        verb = script.removesuffix(".py")
+        assert typed(composed(verb, *given), SCHEMAS[verb]).run_name == experiment
+
+
+def test_visualprm_is_trained_as_published() -> None:
+    """arXiv 2503.10291, section 3; the optimiser's settings are the scale's."""
+    config = train("+experiment=visualprm", "scale=node8")
+    assert (config.labels.kind, config.labels.mc_threshold, config.encoding.history) == ("value", 0.0, "labels")
+    assert config.data.annotators.num_rollouts == 16
+    settings = config.training
+    assert (settings.learning_rate, settings.lr_scheduler_type, settings.warmup_steps) == (1e-5, "cosine", 0.05)
+    assert (settings.adam_beta1, settings.adam_beta2, settings.weight_decay) == (0.9, 0.999, 0.05)
+    assert settings.num_train_epochs == 1 and settings.max_steps == -1
+    assert (config.model.path, config.tuning.kind) == ("OpenGVLab/InternVL2_5-8B", "full")
+
+
+def test_medprm_text_is_trained_as_published() -> None:
+    """arXiv 2506.11474 and its training script, by the command of the head comment on 8 GPUs."""
+    (_, *given), _ = said_commands("medprm_text")
+    config = train(*given)
+    assert config.labels.kind == "judge" and config.model.path.endswith("Llama-3.1-8B-Instruct")
+    assert (config.encoding.max_text_tokens, config.encoding.max_document_tokens) == (4096, 3072)
+    settings = config.training
+    assert (settings.learning_rate, settings.num_train_epochs, settings.warmup_steps) == (2e-6, 3, 0.05)
+    assert 8 * settings.per_device_train_batch_size * settings.gradient_accumulation_steps == 64
+    assert config.evaluation.aggregation == "min"
+
+
+@pytest.mark.parametrize("given", ["labels=judge", "labels.kind=judge", "encoding.prompt=visualprm_v1"])
+def test_evaluation_does_not_take_what_the_checkpoint_says(
+    given: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["evaluate.py", given])
+    assert run_verb("evaluate", CONF) == 2
+    assert f"{given.partition('=')[0]}: read from the checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -163,6 +230,7 @@ def test_settings_that_no_code_reads_are_refused() -> None:
     ("overrides", "message"),
     [
         (["data=nih"], "give data.path=FOLDER"),
+        (["+experiment=ct"], "data=ct has no built-in cases; give data.path=FOLDER with train, validation and test"),
         (["data.path=x", "data.phantom.seed=1"], "data.phantom is set but"),
         (["tuning=lora", "tuning.freeze_vision=true"], "freeze_vision"),
         (["tuning.kind=adapters"], "expected one of full, lora, qlora"),
@@ -182,6 +250,8 @@ def test_settings_that_no_code_reads_are_refused() -> None:
         (["planning.num_gpus=0"], "planning.num_gpus is 0"),
         (["planning.dollars_per_gpu_hour=-1"], "planning.dollars_per_gpu_hour is -1"),
         (["resume=true", "overwrite=true"], "leave one"),
+        (["tracking.keep_checkpoint=true"], "there is nowhere to keep it"),
+        (["tracking.keep_report=true", "tracking.wandb=offline"], "evaluate.py writes the report"),
         (["tracking.wandb=on"], "expected one of disabled, offline, online"),
         (["num_threads=0"], "num_threads is 0"),
     ],

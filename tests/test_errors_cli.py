@@ -65,7 +65,10 @@ def arguments(base: Path, records: Path, tmp_path: Path) -> list[str]:
         ("lables=hybrid", "did you mean labels?"),
         ("experment=cxr", "did you mean +experiment?"),
         ("experiment=cxr", "+experiment=cxr"),
-        ("+experiment=cx", "expected one of cxr, mrben, nih; did you mean +experiment=cxr?"),
+        (
+            "+experiment=cx",
+            "expected one of ct, cxr, dermatology, medprm_text, mrben, nih, pathology, visualprm; did you mean ",
+        ),
         ("scale=lptop", "expected one of cluster, gpu, laptop, node8; did you mean scale=laptop?"),
         ("training.learning_rate=many", "'many' of type 'str' could not be converted to Float"),
         ("training.max_steps=1.5", "could not be converted to Integer"),
@@ -73,7 +76,7 @@ def arguments(base: Path, records: Path, tmp_path: Path) -> list[str]:
         ("+training.lr=1", "training.lr: no such setting"),
         ("labels.mc_threshold=0.5", "only labels.kind=value reads it"),
         ("'a=[", "'a=["),
-        ("data=nih", "data=nih is not built in; give data.path=FOLDER"),
+        ("data=nih", "data=nih has no built-in cases; give data.path=FOLDER with train, validation and test"),
         ("data.path=/no/such/folder", "/no/such/folder: no such data folder"),
     ],
 )

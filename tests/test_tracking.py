@@ -1,11 +1,13 @@
 """What goes to Weights & Biases: metrics and settings, no secrets; nothing where it is disabled."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
 from medprm.config import TrackingSettings
+from medprm.errors import InputError
 from medprm.tracking import REDACTED, NoTracker, redact, start_tracking
 
 SECRETS = {
@@ -44,6 +46,8 @@ def test_disabled_tracking_writes_nothing(tmp_path: Path) -> None:
     tracker = start_tracking(TrackingSettings(), "run", {}, tmp_path)
     assert isinstance(tracker, NoTracker)
     tracker.log({"loss": 1.0}, 1)
+    tracker.table("numbers", ["metric"], [["loss"]])
+    tracker.keep("run", "report", {"page.html": tmp_path / "page.html"})
     tracker.finish()
     assert list(tmp_path.iterdir()) == []
 
@@ -61,6 +65,25 @@ def test_an_offline_run_holds_metrics_and_no_secret(tmp_path: Path, monkeypatch:
     assert b"zephyr_quotient" in content and b"plainword" in content
     assert secret.encode() not in content and b"wqzjvxkb" not in content
     assert not [*tmp_path.rglob("*.py"), *tmp_path.rglob("*.patch")], "no code is kept"
+
+
+def test_tables_and_files_lie_in_an_offline_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="tracking is an extra: pip install 'medprm[track]'")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    page = tmp_path / "page.html"
+    page.write_text("<p>macro F1</p>")
+    tracker = start_tracking(TrackingSettings(wandb="offline", keep_report=True), "run", {}, tmp_path)
+    tracker.table("numbers", ["metric", "value"], [["quixotic_f1", 0.5], ["auroc", 0.75]])
+    tracker.keep("run/1", "report", {"inside.html": page})
+    with pytest.raises(InputError, match=r"cases.jsonl: not kept at Weights & Biases"):
+        tracker.keep("run/1", "report", {"cases.jsonl": tmp_path / "cases.jsonl"})
+    tracker.finish()
+    (table,) = tmp_path.glob("wandb/offline-run-*/files/media/table/numbers_*.table.json")
+    kept = json.loads(table.read_text())
+    assert kept["columns"] == ["metric", "value"] and kept["data"] == [["quixotic_f1", 0.5], ["auroc", 0.75]]
+    assert b"inside.html" in written(tmp_path / "wandb", until=b"inside.html")
 
 
 def written(folder: Path, until: bytes, timeout_seconds: float = 20.0) -> bytes:

@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from transformers import InternVLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from medprm.errors import InputError
@@ -78,6 +79,8 @@ def _write_original_folder(folder: Path, loaded: LoadedModel, source: str, max_s
             "give --like FOLDER, the original that it was trained from"
         )
     original = json.loads(files["config.json"])
+    if not isinstance(loaded.model, InternVLForConditionalGeneration):
+        raise ModelError(f"model {source}: it reads text only; the original layout is InternVL's; choose --to native")
     write_original(folder, loaded.model, original, max_shard_bytes)
     write_files(folder, files | _dtype_changed(files["config.json"], str(loaded.model.dtype).removeprefix("torch.")))
     if loaded.prm is not None:

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from medprm.config import SCHEMAS, TrainConfig, typed
+from medprm.config import CHECKPOINTS_OWN, COMPOSITIONS, SCHEMAS, TrainConfig, typed
 from medprm.errors import InputError
 from medprm.run import RunStopped, check_launch
 
@@ -68,7 +68,7 @@ def run_verb(verb: str, conf: Path) -> int:
 
 def store_schemas() -> None:
     """Make the typed settings known to Hydra, by the names that conf/train.yaml and conf/evaluate.yaml use."""
-    for verb, schema in SCHEMAS.items():
+    for verb, schema in COMPOSITIONS.items():
         ConfigStore.instance().store(f"{verb}_schema", node=schema)
 
 
@@ -93,6 +93,8 @@ class _Task:
 
     def _run(self, composed: DictConfig) -> None:
         _name_job(composed)
+        if self.verb == "evaluate":
+            _refuse_checkpoints_own(HydraConfig.get().overrides.task)
         config = typed(composed, SCHEMAS[self.verb])
         if isinstance(config, TrainConfig) and config.plan:
             # Heavy, as below.
@@ -116,6 +118,13 @@ def _other_scales(conf: Path) -> dict[str, TrainConfig | str]:
         except MISTAKES as error:
             scales[file.stem] = _one_line(str(error))
     return scales
+
+
+def _refuse_checkpoints_own(given: Sequence[str]) -> None:
+    """Settings of training on evaluate's command line: they would have no effect."""
+    for one in given:
+        if (name := one.lstrip("+~").partition("=")[0]).partition(".")[0] in CHECKPOINTS_OWN:
+            raise InputError(f"{name}: read from the checkpoint (medprm.json), not free in evaluate.py; leave it out")
 
 
 def _name_job(composed: DictConfig) -> None:

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,18 @@ from medprm.commands.score_split import score_split
 from medprm.config import EvaluateConfig
 from medprm.errors import InputError
 from medprm.evaluation.metrics import evaluate_scored, write_metrics
-from medprm.evaluation.report import write_report
-from medprm.evaluation.scored import write_scored
+from medprm.evaluation.report import write_numbers_report, write_report
+from medprm.evaluation.scored import ScoredSolution, write_scored
 from medprm.evaluation.table import format_table
+from medprm.evaluation.tables import number_tables
 from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
 from medprm.model.attention import resolve_attention
 from medprm.model.loading import load_checkpoint
 from medprm.run import provenance, save_config, save_run, set_seed_and_threads, start_log
 from medprm.scoring.scorer import StepScorer
+from medprm.scoring.step_token import SYSTEM, StepTokenScorer
+from medprm.tracking import start_tracking
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +70,29 @@ def run(config: EvaluateConfig) -> Path:
         notes=report_notes(config),
         settings=config.evaluation,
     )
+    track(config, folder, metrics, test_scores, f"{config.data.name}: {checkpoint}")
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
     return folder
+
+
+def track(
+    config: EvaluateConfig,
+    folder: Path,
+    metrics: Mapping[str, Any],
+    test_scores: Sequence[ScoredSolution],
+    title: str,
+) -> None:
+    """The numbers to the tracker, as tables and, where asked for, as a report without cases."""
+    name = f"{config.run_name}_{folder.name}"
+    tracker = start_tracking(config.tracking, name, asdict(config), folder)
+    for table_name, table in number_tables(metrics).items():
+        tracker.table(table_name, table.columns, table.rows)
+    if config.tracking.keep_report:
+        page = folder / "report_numbers.html"
+        write_numbers_report(page, metrics, test_scores, title, report_notes(config))
+        tracker.keep(name, "report", {one.name: one for one in (page, folder / "metrics.json")})
+    tracker.finish()
 
 
 def find_checkpoint(config: EvaluateConfig) -> str:
@@ -140,7 +164,7 @@ def permute_input(cases: Sequence[CaseSolutions], what: str, seed: int) -> list[
     return permuted
 
 
-def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer:
+def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTokenScorer:
     """The checkpoint as a scorer, on the device and in the precision asked for."""
     settings = config.scoring
     device = settings.device
@@ -151,6 +175,15 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer:
     attention = resolve_attention(settings.attn_implementation, device == "cuda", settings.dtype != "float32")
     loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device, attn_implementation=attention)
     logger.info("scoring with %s on %s in %s", checkpoint, device, settings.dtype)
+    if settings.protocol == "medprm_reward":
+        if config.blank:
+            raise InputError("blank with scoring.protocol=medprm_reward: that model's prompt is fixed; leave it out")
+        system = SYSTEM
+        if settings.system_prompt is None:
+            logger.warning("the system prompt is in our words; scoring.system_prompt=FILE gives the published one")
+        else:
+            system = Path(settings.system_prompt).read_text(encoding="utf-8").strip()
+        return StepTokenScorer(loaded, checkpoint, settings.max_row_tokens, system)
     return StepScorer.from_loaded(loaded, checkpoint, settings.max_row_tokens, config.blank, settings.tree_attention)
 
 

@@ -8,9 +8,12 @@ from tqdm import tqdm
 from medprm.cases.schema import CaseSolutions
 from medprm.evaluation.scored import ScoredSolution, scored_solutions
 from medprm.scoring.scorer import StepScorer
+from medprm.scoring.step_token import StepTokenScorer
 
 
-def score_split(scorer: StepScorer, cases: Sequence[CaseSolutions], split: str, root: Path) -> list[ScoredSolution]:
+def score_split(
+    scorer: StepScorer | StepTokenScorer, cases: Sequence[CaseSolutions], split: str, root: Path
+) -> list[ScoredSolution]:
     """The scored solutions in file order; image paths start at `root`."""
     scored = []
     with tqdm(total=sum(len(item.solutions) for item in cases), desc=f"scoring {split}", unit=" solutions") as bar:

@@ -57,12 +57,13 @@ from medprm.scoring.scorer import StepScorer
 from medprm.statistics.step_metrics import auroc, confusion_rows, macro_f1
 from medprm.tracking import Tracker, start_tracking
 from medprm.training.arguments import start_deepspeed, training_arguments
-from medprm.training.checkpoints import find_resumable
+from medprm.training.checkpoints import Writers, discard_newer, find_resumable, is_sharded, num_writers
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import PackedDataset, pack_dataset
 from medprm.training.settings import PackingSettings
 from medprm.training.stopping import StopOnRequest
 from medprm.training.trainer import PRMTrainer
+from medprm.training.universal import MendUniversal, ensure_universal, reading_universal
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,9 @@ def run(config: TrainConfig) -> Path:
     data = open_source(config.data, folder.parent)
     splits = read_splits(data)
     keep_source(folder, config, describe_source(data, splits))
+    start = resumable(folder, config)
     # Before the model: under ZeRO-3, weights are sharded while they are loaded.
-    arguments = make_arguments(config, folder)
+    arguments = make_arguments(config, folder, start)
     loaded = load_base(config)
     encoder = Encoder.from_settings(loaded.tokenizer, config.encoding, loaded.image_tokens_per_tile)
     train_set = build_dataset(
@@ -105,9 +107,9 @@ def run(config: TrainConfig) -> Path:
         label_tokens=label_tokens,
         step_metrics=progress_metrics,
         tree_attention=config.packing.attention,
-        callbacks=[MetricsLog(folder / METRICS_FILE, tracker), stopping],
+        callbacks=[MetricsLog(folder / METRICS_FILE, tracker), stopping, *checkpoint_callbacks(start)],
     )
-    trainer.train(resume_from_checkpoint=resumable(folder, config))
+    trainer.train(resume_from_checkpoint=str(start) if start else None)
     if stopping.is_stopped:
         tracker.finish()
         end_processes()
@@ -119,6 +121,9 @@ def run(config: TrainConfig) -> Path:
     checkpoint = save_result(
         folder / CHECKPOINT, trainer, finished, prm, is_sharded=bool(config.deepspeed) and config.tuning.kind == "full"
     )
+    if config.tracking.keep_checkpoint:
+        files = sorted(one for one in checkpoint.rglob("*") if one.is_file())
+        tracker.keep(f"{config.run_name}_checkpoint", "model", {str(one.relative_to(checkpoint)): one for one in files})
     tracker.finish()
     end_processes()
     logger.info("the trained PRM is in %s", checkpoint)
@@ -151,13 +156,28 @@ def keep_source(folder: Path, config: TrainConfig, source: dict[str, Any]) -> No
     logger.info("data %s from %s: %s", config.data.name, source["path"], json.dumps(source["read"]))
 
 
-def make_arguments(config: TrainConfig, folder: Path) -> TrainingArguments:
-    """TrainingArguments, after checks of what is installed and at hand."""
+def is_resharded(start: Path | None) -> bool:
+    """Whether the checkpoint to go on from was written by another number of processes."""
+    return start is not None and num_writers(start, num_processes()) != num_processes()
+
+
+def checkpoint_callbacks(start: Path | None) -> list[TrainerCallback]:
+    """Who writes the checkpoints; what reading DeepSpeed's of another number of processes leaves to mend."""
+    has_universal = start is not None and is_sharded(start) and is_resharded(start)
+    return [Writers(num_processes()), *([MendUniversal()] if has_universal else [])]
+
+
+def make_arguments(config: TrainConfig, folder: Path, start: Path | None = None) -> TrainingArguments:
+    """TrainingArguments, after checks of what is installed and at hand; `start` is the checkpoint to go on from."""
     if config.tuning.kind == "qlora":
         check_four_bits()
-    if config.deepspeed:
+    deepspeed = config.deepspeed
+    if deepspeed:
+        if start and is_resharded(start):
+            ensure_universal(start, is_first_process())
+            deepspeed = reading_universal(deepspeed)
         start_deepspeed(config.training.use_cpu)
-    return training_arguments(config.training, folder, config.deepspeed)
+    return training_arguments(config.training, folder, deepspeed)
 
 
 def load_base(config: TrainConfig) -> LoadedModel:
@@ -290,13 +310,15 @@ class MetricsLog(TrainerCallback):
         self.tracker.log(logs, state.global_step)
 
 
-def resumable(folder: Path, config: TrainConfig) -> str | None:
+def resumable(folder: Path, config: TrainConfig) -> Path | None:
     """The checkpoint to go on from; None at a run's start."""
     if not config.resume:
         return None
     found = find_resumable(folder, num_processes())
     logger.info("going on from %s", found or "the beginning: no complete checkpoint")
-    return str(found) if found else None
+    if is_first_process():
+        discard_newer(folder, found)
+    return found
 
 
 def finish_model(trainer: PRMTrainer, loaded: LoadedModel, config: TrainConfig) -> LoadedModel:

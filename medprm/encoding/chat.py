@@ -1,8 +1,9 @@
-"""The chat template of InternVL2.5 as text pieces, and text to token ids without surprises.
+"""The chat templates of InternVL2.5 and Llama 3 as text pieces, and text to token ids without surprises.
 
 In: pieces of a conversation. Out: token ids that concatenate to what the tokenizer gives for the joined text.
 Template pieces may hold control tokens; text from a case never produces one. No id is typed in: all come from the
-tokenizer. Template: OpenGVLab/InternVL `internvl_chat/internvl/conversation.py`, "internvl2_5".
+tokenizer. Templates: OpenGVLab/InternVL `internvl_chat/internvl/conversation.py`, "internvl2_5"; the model card of
+Llama 3.1, "prompt format", without its lines on dates and tools.
 """
 
 import re
@@ -21,33 +22,40 @@ class EncodingError(InputError):
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """Control tokens and roles; every other piece of the template follows from them."""
+    """Control tokens and roles; every other piece of the template follows from them. Image tokens "": text only."""
 
     start: str = "<|im_start|>"
+    role_end: str = "\n"
     end: str = "<|im_end|>"
+    after_end: str = "\n"
     image_start: str = "<img>"
     image_token: str = "<IMG_CONTEXT>"
     image_end: str = "</img>"
 
     @property
     def system_header(self) -> str:
-        return f"{self.start}system\n"
+        return f"{self.start}system{self.role_end}"
 
     @property
     def user_header(self) -> str:
-        return f"{self.start}user\n"
+        return f"{self.start}user{self.role_end}"
 
     @property
     def assistant_header(self) -> str:
-        return f"{self.start}assistant\n"
+        return f"{self.start}assistant{self.role_end}"
 
     @property
     def turn_end(self) -> str:
-        return f"{self.end}\n"
+        return f"{self.end}{self.after_end}"
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
-        return (self.start, self.end, self.image_start, self.image_token, self.image_end)
+        tokens = (self.start, self.role_end.strip(), self.end, self.image_start, self.image_token, self.image_end)
+        return tuple(token for token in tokens if token)
+
+    @property
+    def has_images(self) -> bool:
+        return bool(self.image_token)
 
     def image(self, num_tokens: int) -> str:
         """The placeholder of one image of `num_tokens` visual tokens, with its newline."""
@@ -55,6 +63,21 @@ class ChatFormat:
 
 
 INTERNVL2_5 = ChatFormat()
+LLAMA_3 = ChatFormat(
+    start="<|start_header_id|>",
+    role_end="<|end_header_id|>\n\n",
+    end="<|eot_id|>",
+    after_end="",
+    image_start="",
+    image_token="",
+    image_end="",
+)
+
+
+def chat_format(tokenizer: PreTrainedTokenizerBase) -> ChatFormat:
+    """The template whose control tokens the tokenizer has; InternVL2.5's where it has neither."""
+    vocabulary = tokenizer.get_vocab()
+    return LLAMA_3 if LLAMA_3.start in vocabulary and INTERNVL2_5.start not in vocabulary else INTERNVL2_5
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
@@ -63,7 +86,8 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
     if found is None:
         raise EncodingError(
             f"tokenizer {tokenizer.name_or_path or '(in memory)'}: no token {token!r}; expected the control tokens "
-            f"{', '.join(INTERNVL2_5.control_tokens)}; give a checkpoint of the InternVL2.5 family"
+            f"{', '.join(INTERNVL2_5.control_tokens)}; give a checkpoint of the InternVL2.5 family, "
+            "or of Llama 3 for text alone"
         )
     return found
 

@@ -18,9 +18,9 @@ from transformers import PreTrainedTokenizerBase
 
 from medprm.cases.schema import Case
 from medprm.encoding.chat import (
-    INTERNVL2_5,
     ChatFormat,
     EncodingError,
+    chat_format,
     check_control_tokens,
     encode_segment,
     leading_ids,
@@ -79,8 +79,9 @@ class Encoder:
         prompt: Prompt,
         settings: EncodingSettings,
         image_tokens_per_tile: int,
-        chat: ChatFormat = INTERNVL2_5,
+        chat: ChatFormat | None = None,
     ) -> None:
+        chat = chat or chat_format(tokenizer)
         check_control_tokens(tokenizer, chat)
         self.tokenizer = tokenizer
         self.prompt = prompt
@@ -92,9 +93,10 @@ class Encoder:
         self._history_ids = dict(zip(found.texts, found.ids, strict=True))
         self._segments: dict[tuple[str, bool], list[int]] = {}
         self._leading = leading_ids(tokenizer)
-        self._image_start = token_id(tokenizer, chat.image_start)
-        self._image_token = token_id(tokenizer, chat.image_token)
-        self._image_end = self._template(chat.image_end + "\n")
+        if chat.has_images:
+            self._image_start = token_id(tokenizer, chat.image_start)
+            self._image_token = token_id(tokenizer, chat.image_token)
+            self._image_end = self._template(chat.image_end + "\n")
 
     @classmethod
     def from_settings(
@@ -150,6 +152,11 @@ class Encoder:
         assert len(num_tiles) == len(case.all_images), f"{where}: {len(num_tiles)} tile counts for its images"
         assert history_labels is None or self.settings.history == "labels", "history labels need history: labels"
         assert history_labels is None or len(history_labels) == len(step_texts), "one history label per step"
+        if num_tiles and not self.chat.has_images:
+            raise EncodingError(
+                f"{where}: {len(num_tiles)} image(s), but the model reads text only; choose another model, or give "
+                "cases without images"
+            )
         num_visual = sum(self._num_image_ids(tiles) for tiles in num_tiles)
         if num_visual > self.settings.max_image_tokens:
             raise EncodingError(

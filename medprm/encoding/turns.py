@@ -36,7 +36,7 @@ def build_turns(
         documents=tuple(f"Document {number}: {text}\n" for number, text in enumerate(documents, start=1)),
         opening=prompt.opening,
         num_images=len(case.all_images),
-        statement=context + prompt.question + case.question + _render_options(case.options) + prompt.solution,
+        statement=context + prompt.question + case.question + render_options(case.options) + prompt.solution,
         steps=tuple(step_texts),
     )
 
@@ -61,7 +61,8 @@ def render_context(context: ClinicalContext) -> str:
     return f"Context: {'; '.join(known)}.\n" if known else ""
 
 
-def _render_options(options: Sequence[str]) -> str:
+def render_options(options: Sequence[str]) -> str:
+    """On a line of their own, `(A) pneumonia (B) effusion`; "" where there is none."""
     if not options:
         return ""
     names = [*string.ascii_uppercase, *map(str, range(27, len(options) + 1))]

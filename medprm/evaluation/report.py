@@ -17,7 +17,7 @@ from medprm.evaluation import plots
 from medprm.evaluation.pages import page_template
 from medprm.evaluation.scored import ScoredError, ScoredSolution, group_by_case
 from medprm.evaluation.settings import EvaluationSettings
-from medprm.evaluation.shown_cases import CASE_RULE, pick_cases, score_colour, view_case
+from medprm.evaluation.shown_cases import CASE_RULE, CaseView, pick_cases, score_colour, view_case
 from medprm.evaluation.steps import judged_steps
 from medprm.evaluation.table import (
     BASELINE_NAMES,
@@ -56,6 +56,24 @@ def write_report(
         )
         for one in picked
     ]
+    _write_page(path, metrics, test, title, notes, views)
+
+
+def write_numbers_report(
+    path: Path, metrics: Mapping[str, Any], test: Sequence[ScoredSolution], title: str, notes: Sequence[str]
+) -> None:
+    """The page without its cases: numbers and plots alone, no id, text or image of a record."""
+    _write_page(path, metrics, test, title, notes, None)
+
+
+def _write_page(
+    path: Path,
+    metrics: Mapping[str, Any],
+    test: Sequence[ScoredSolution],
+    title: str,
+    notes: Sequence[str],
+    views: Sequence[CaseView] | None,
+) -> None:
     page = page_template("report.html.j2").render(
         title=title,
         notes=list(notes),

@@ -1,9 +1,9 @@
 """Load and save a model with everything that scoring needs.
 
-In: a folder or hub id, in transformers' native InternVL layout or in the original one; safetensors only. Out:
-`LoadedModel`. A trained PRM's folder holds `medprm.json` beside the weights: prompt text, label tokens, label kind,
-threshold, aggregation. Where the model came from the original layout, `original/` keeps what writing it again needs.
-Remote code is never run and pickled weights are never opened.
+In: a folder or hub id, in transformers' native InternVL layout, in the original one, or of a Llama, which reads text
+alone; safetensors only. Out: `LoadedModel`. A trained PRM's folder holds `medprm.json` beside the weights: prompt text,
+label tokens, label kind, threshold, aggregation. Where the model came from the original layout, `original/` keeps what
+writing it again needs. Remote code is never run and pickled weights are never opened.
 """
 
 import json
@@ -15,7 +15,13 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from transformers import AutoTokenizer, InternVLConfig, InternVLForConditionalGeneration, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+)
 
 from medprm.encoding.chat import INTERNVL2_5, check_control_tokens, token_id
 from medprm.images.settings import ImageSettings
@@ -29,6 +35,9 @@ __all__ = ["LoadedModel", "ModelError", "load_checkpoint", "save_checkpoint"]
 
 PRM_FILE = "medprm.json"
 NATIVE_MODEL_TYPE = "internvl"
+TEXT_MODEL_TYPE = "llama"
+# What the Llama 3 family reserves for padding; it has no pad token by name.
+PAD_TOKENS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>")
 IMAGE_FILE = "medprm_images.json"
 ORIGINAL_FOLDER = "original"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -43,10 +52,11 @@ MAX_KEPT_BYTES = 32 * 2**20
 class LoadedModel:
     """A model, its tokenizer, how images are cut for it, and what it was trained as (None: not a PRM yet).
 
-    `original_files`: config.json and tokenizer of the original layout by name, where the model came from it.
+    A text model has 0 image tokens per tile. `original_files`: config.json and tokenizer of the original layout by
+    name, where the model came from it.
     """
 
-    model: InternVLForConditionalGeneration
+    model: InternVLForConditionalGeneration | LlamaForCausalLM
     tokenizer: PreTrainedTokenizerBase
     image_settings: ImageSettings
     image_tokens_per_tile: int
@@ -71,6 +81,8 @@ def load_checkpoint(
     folder = local_folder(source)
     read = _read_original if model_type(folder) == ORIGINAL_MODEL_TYPE else _read_native
     loaded = read(folder, DTYPES.get(dtype), attn_implementation)
+    if max_tiles and not loaded.image_tokens_per_tile:
+        raise ModelError(f"model {source}: max_tiles is {max_tiles} but the model reads text only; leave it out")
     if max_tiles:
         loaded.image_settings = replace(loaded.image_settings, max_tiles=max_tiles)
     loaded.model.to(device)  # type: ignore[arg-type]
@@ -93,15 +105,15 @@ def local_folder(source: str | Path) -> Path:
 
 
 def model_type(folder: Path) -> str:
-    """The layout of the folder's checkpoint; raises ModelError for any but the native and the original one."""
+    """The layout of the folder's checkpoint; raises ModelError for any that is not read here."""
     file = folder / "config.json"
     if not file.is_file():
         raise ModelError(f"model {folder}: no config.json; expected a checkpoint's folder, native or original layout")
     kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
-    if kind not in (NATIVE_MODEL_TYPE, ORIGINAL_MODEL_TYPE):
+    if kind not in (NATIVE_MODEL_TYPE, ORIGINAL_MODEL_TYPE, TEXT_MODEL_TYPE):
         raise ModelError(
             f"model {folder}: model_type {kind!r}; expected {NATIVE_MODEL_TYPE!r} (transformers' native layout) or "
-            f"{ORIGINAL_MODEL_TYPE!r} (the original layout of InternVL2.5)"
+            f"{ORIGINAL_MODEL_TYPE!r} (the original layout of InternVL2.5), or {TEXT_MODEL_TYPE!r} (text alone)"
         )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
@@ -114,7 +126,8 @@ def model_type(folder: Path) -> str:
 def _read_native(folder: Path, dtype: torch.dtype | None, attn_implementation: str) -> LoadedModel:
     try:
         # With output_loading_info a pair comes back, which the type stubs do not say.
-        loader: Any = InternVLForConditionalGeneration.from_pretrained
+        is_text = model_type(folder) == TEXT_MODEL_TYPE
+        loader: Any = (LlamaForCausalLM if is_text else InternVLForConditionalGeneration).from_pretrained
         model, report = loader(
             folder,
             dtype=dtype or "auto",
@@ -129,10 +142,20 @@ def _read_native(folder: Path, dtype: torch.dtype | None, attn_implementation: s
     _check_report(folder, report)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     prm = json.loads((folder / PRM_FILE).read_text()) if (folder / PRM_FILE).is_file() else None
+    if is_text:
+        _name_pad_token(tokenizer)
+        return LoadedModel(model, tokenizer, ImageSettings(), 0, prm)
     settings = _image_settings(folder, model.config)
     return LoadedModel(
         model, tokenizer, settings, tokens_per_tile(model.config), prm, original_files(folder / ORIGINAL_FOLDER)
     )
+
+
+def _name_pad_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    """A token for padding, which is masked everywhere; the end of a text where none is reserved."""
+    if tokenizer.pad_token_id is None:
+        vocabulary = tokenizer.get_vocab()
+        tokenizer.pad_token = next((one for one in PAD_TOKENS if one in vocabulary), tokenizer.eos_token)
 
 
 def _read_original(folder: Path, dtype: torch.dtype | None, attn_implementation: str) -> LoadedModel:
@@ -179,7 +202,15 @@ def save_checkpoint(folder: Path, loaded: LoadedModel, prm: dict[str, Any] | Non
 def save_tokenizer_and_settings(folder: Path, loaded: LoadedModel, prm: dict[str, Any] | None) -> None:
     """Everything of a checkpoint but the weights."""
     loaded.tokenizer.save_pretrained(folder)
-    settings = loaded.image_settings
+    if loaded.image_tokens_per_tile:
+        _save_image_settings(folder, loaded.image_settings)
+    if loaded.original_files:
+        write_files(folder / ORIGINAL_FOLDER, loaded.original_files)
+    if prm is not None:
+        (folder / PRM_FILE).write_text(json.dumps(prm, indent=2, ensure_ascii=False) + "\n")
+
+
+def _save_image_settings(folder: Path, settings: ImageSettings) -> None:
     fields = {
         "tile_size": settings.tile_size,
         "max_tiles": settings.max_tiles,
@@ -187,10 +218,6 @@ def save_tokenizer_and_settings(folder: Path, loaded: LoadedModel, prm: dict[str
     }
     (folder / IMAGE_FILE).write_text(json.dumps(fields, indent=2) + "\n")
     save_image_processor(folder, settings)
-    if loaded.original_files:
-        write_files(folder / ORIGINAL_FOLDER, loaded.original_files)
-    if prm is not None:
-        (folder / PRM_FILE).write_text(json.dumps(prm, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from transformers import InternVLForConditionalGeneration
+from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -25,7 +25,7 @@ class LoraFields(Protocol):
     target_modules: list[str]
 
 
-def apply_lora(model: InternVLForConditionalGeneration, settings: LoraFields) -> "PeftModel":
+def apply_lora(model: PreTrainedModel, settings: LoraFields) -> "PeftModel":
     """Adapters on the named linear layers of the text model; everything else is frozen."""
     from peft import LoraConfig, get_peft_model  # heavy, and only LoRA needs it
 
@@ -34,7 +34,8 @@ def apply_lora(model: InternVLForConditionalGeneration, settings: LoraFields) ->
         r=settings.r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=rf".*language_model.*\.({names})",
+        # InternVL's text model by its name; a text model's layers begin the name.
+        target_modules=rf"(.*language_model.*|model\.layers\..*)\.({names})",
     )
     adapted = get_peft_model(model, config)
     trained, total = adapted.get_nb_trainable_parameters()
@@ -49,9 +50,7 @@ def adapter_state(model: "PeftModel") -> dict[str, torch.Tensor]:
         return {name: value.detach().float().cpu().clone() for name, value in trained.items()}
 
 
-def with_adapters(
-    model: InternVLForConditionalGeneration, settings: LoraFields, adapters: dict[str, torch.Tensor]
-) -> "PeftModel":
+def with_adapters(model: PreTrainedModel, settings: LoraFields, adapters: dict[str, torch.Tensor]) -> "PeftModel":
     """A base with adapters of `adapter_state` beside its weights."""
     adapted = apply_lora(model, settings)
     missing = adapted.load_state_dict(adapters, strict=False)
@@ -68,7 +67,7 @@ def _gathered(parameters: list[torch.nn.Parameter]) -> AbstractContextManager[No
     return zero.GatheredParameters(parameters)
 
 
-def merge_lora(model: "PeftModel") -> InternVLForConditionalGeneration:
+def merge_lora(model: "PeftModel") -> PreTrainedModel:
     """The plain model with the adapters folded into its weights."""
     merged = model.merge_and_unload()  # type: ignore[operator]
     assert isinstance(merged, torch.nn.Module), type(merged)

@@ -9,7 +9,7 @@ from importlib import util
 from typing import Any, Protocol
 
 import torch
-from transformers import InternVLForConditionalGeneration
+from transformers import PreTrainedModel
 
 from medprm.errors import InputError
 from medprm.model.architectures import part_of
@@ -27,12 +27,15 @@ class TuningFields(LoraFields, Protocol):
     freeze_text: bool
 
 
-def tuned(model: InternVLForConditionalGeneration, settings: TuningFields) -> Any:
+def tuned(model: PreTrainedModel, settings: TuningFields) -> Any:
     """The model with the weights that are trained set free."""
     if settings.kind == "qlora" and not any(parameter.is_meta for parameter in model.parameters()):
         to_four_bits(model, settings.target_modules)
     if settings.kind != "full":
         return apply_lora(model, settings)
+    for part in ("vision", "projector"):
+        if getattr(settings, f"freeze_{part}") and all(part_of(name) != part for name, _ in model.named_parameters()):
+            raise InputError(f"tuning.freeze_{part} is true but the model reads text only; leave it out")
     for name, parameter in model.named_parameters():
         if getattr(settings, f"freeze_{part_of(name)}"):
             parameter.requires_grad_(False)
@@ -49,7 +52,7 @@ def check_four_bits() -> None:
         )
 
 
-def to_four_bits(model: InternVLForConditionalGeneration, names: list[str]) -> None:
+def to_four_bits(model: PreTrainedModel, names: list[str]) -> None:
     """The named linear layers of the text model in nf4; they are quantised when the model moves to the GPU."""
     check_four_bits()
     import bitsandbytes  # type: ignore[import-not-found]  # heavy and optional
@@ -57,7 +60,7 @@ def to_four_bits(model: InternVLForConditionalGeneration, names: list[str]) -> N
     num_replaced = 0
     for path, layer in list(model.named_modules()):
         parent, _, name = path.rpartition(".")
-        if "language_model" not in path or name not in names or not isinstance(layer, torch.nn.Linear):
+        if part_of(path) != "text" or name not in names or not isinstance(layer, torch.nn.Linear):
             continue
         four_bit = bitsandbytes.nn.Linear4bit(
             layer.in_features,

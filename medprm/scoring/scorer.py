@@ -65,8 +65,9 @@ class StepScorer:
         self.pad_id = int(loaded.tokenizer.pad_token_id)  # type: ignore[arg-type]
         self.device = next(self.model.parameters()).device
         self.max_positions = int(self.model.config.get_text_config().max_position_embeddings)
-        image_token_id = token_id(loaded.tokenizer, encoder.chat.image_token)
-        assert image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
+        if encoder.chat.has_images:
+            image_token_id = token_id(loaded.tokenizer, encoder.chat.image_token)
+            assert image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
         use_tree_attention(self.model, tree_attention)
         self._pixel_loaders: dict[Path, PixelLoader] = {}
 

@@ -81,7 +81,7 @@ class PRMTrainer(Trainer):
         # A cache would be made from either flag, and breaks the isolation of packed sequences.
         config: Any = self.accelerator.unwrap_model(self.model).config  # type: ignore[arg-type]
         config.use_cache = False
-        config.text_config.use_cache = False
+        config.get_text_config().use_cache = False
         use_tree_attention(self.accelerator.unwrap_model(self.model), tree_attention)  # type: ignore[arg-type]
         if self.accelerator.num_processes > 1:
             for module in self.model.modules():  # type: ignore[union-attr]

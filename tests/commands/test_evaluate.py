@@ -10,6 +10,7 @@ from small_run import SIZES, evaluate_config, write_records
 from medprm.cases.folder import open_data
 from medprm.cases.schema import CaseSolutions
 from medprm.commands import evaluate
+from medprm.config import TrackingSettings
 from medprm.errors import InputError
 from medprm.evaluation.scored import read_scored
 from medprm.model.loading import load_checkpoint
@@ -157,3 +158,32 @@ def test_a_blank_image_is_a_control(evaluated: Path, trained: Path, records: Pat
 def scores_by_split(folder: Path) -> Mapping[str, list[list[float]]]:
     scored = read_scored(folder / "scored.jsonl")
     return {split: [one.step_scores for one in scored if one.split == split] for split in ("validation", "test")}
+
+
+def test_an_offline_tracker_gets_the_tables_and_no_record(
+    trained: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="tracking is an extra: pip install 'medprm[track]'")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    tracking = TrackingSettings(wandb="offline", keep_report=True)
+    folder = evaluate.run(evaluate_config(records, trained, name="tracked", tracking=tracking))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    tables = {one.name.rpartition("_")[0]: json.loads(one.read_text()) for one in run.rglob("*.table.json")}
+    steps = {row[0]: row[1:] for row in tables["step_metrics_0"]["data"]}
+    number = metrics["step_metrics"]["macro_f1"]
+    assert steps["macro_f1"] == [number["value"], number["low"], number["high"], number["n"]]
+    best = {(row[0], row[1]): row[2] for row in tables["best_of_n_2"]["data"]}
+    assert best["oracle", 2] == metrics["best_of_n"]["oracle"]["2"]["value"]
+    case = open_data(records).split("test")[0]
+    words = [case.case.case_id, case.solutions[0].solution_steps[0].content]
+    page = (folder / "report_numbers.html").read_text()
+    kept = [one.read_bytes() for one in (folder / "wandb").rglob("*") if one.is_file() and not one.is_symlink()]
+    kept += [one.read_bytes() for one in (tmp_path / "staging").rglob("*") if one.is_file()]
+    assert "macro F1" in page and b"macro F1" in b"".join(kept)
+    for word in words:
+        assert word in (folder / "report.html").read_text()
+        assert word not in page and word.encode() not in b"".join(kept)
+    assert "<article" not in page and "<img" not in page, "no case is in it"

@@ -256,9 +256,12 @@ def test_deepspeed_without_torchrun_says_how_to_start(
 def test_an_offline_tracker_is_fed(base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="tracking is an extra: pip install 'medprm[track]'")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    tracking = TrackingSettings(wandb="offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    tracking = TrackingSettings(wandb="offline", keep_checkpoint=True)
     train.run(train_config(base, records, tmp_path / "run", tracking=tracking, training={"max_steps": 2}))
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
     assert written.stat().st_size > 0
     everything = b"".join(path.read_bytes() for path in (tmp_path / "run" / "wandb").rglob("*") if path.is_file())
     assert b"opacity in" not in everything, "no clinical text is tracked"
+    assert b"model.safetensors" in everything and b"medprm.json" in everything, "the checkpoint is kept"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from medprm.training.checkpoints import find_resumable
+from medprm.training.checkpoints import Writers, discard_newer, find_resumable, num_writers
 
 
 def write(run: Path, step: int) -> Path:
@@ -87,3 +87,35 @@ def test_deepspeed_checkpoints_need_every_rank(tmp_path: Path) -> None:
     assert find_resumable(tmp_path) is None
     (states / "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt").write_bytes(b"content")
     assert find_resumable(tmp_path) == folder
+
+
+def write_by(run: Path, step: int, num_processes: int, num_found: int) -> Path:
+    """A checkpoint of DeepSpeed that says who wrote it, with the files of `num_found` of them."""
+    folder = write(run, step)
+    (folder / "rng_state.pth").unlink()
+    state = {"global_step": step, "stateful_callbacks": {"Writers": Writers(num_processes).state()}}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    (folder / "latest").write_text(f"global_step{step}\n")
+    (folder / f"global_step{step}").mkdir()
+    for rank in range(num_found):
+        (folder / f"rng_state_{rank}.pth").write_bytes(b"content")
+        (folder / f"global_step{step}" / f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt").write_bytes(b"content")
+    return folder
+
+
+def test_complete_is_what_all_its_writers_have_written(tmp_path: Path) -> None:
+    """Three of four processes had written when the run was killed: no whole checkpoint of three."""
+    older = write_by(tmp_path, 1, num_processes=4, num_found=4)
+    write_by(tmp_path, 2, num_processes=4, num_found=3)
+    for num_processes in (1, 3, 4):
+        assert find_resumable(tmp_path, num_processes) == older
+    assert num_writers(older, default=1) == 4
+
+
+def test_what_is_newer_than_the_start_is_removed(tmp_path: Path) -> None:
+    older, torn = write(tmp_path, 1), write(tmp_path, 20)
+    (tmp_path / "checkpoint").mkdir()
+    discard_newer(tmp_path, older)
+    assert older.is_dir() and not torn.exists() and (tmp_path / "checkpoint").is_dir()
+    discard_newer(tmp_path, None)
+    assert not older.exists()
