@@ -29,7 +29,7 @@ BACKENDS = ("auto", "gather", "mask", "flex")
 class TreePaths(NamedTuple):
     """Chains of tokens and the keys on their paths, as the variable-length kernels of flash-attn take them."""
 
-    key_indices: torch.Tensor  # (K,) into the tokens of all rows
+    key_indices: torch.Tensor | None  # (K,) into the tokens of all rows; None: chains without ancestors, K = B x T
     query_ends: torch.Tensor  # (chains + 1,) int32, from 0 to B x T
     key_ends: torch.Tensor  # (chains + 1,) int32, from 0 to K
     max_queries: int
@@ -95,8 +95,9 @@ def tree_paths(subtree_ends: torch.Tensor) -> TreePaths:
             num_queries.append(len(own))
             num_keys.append(len(run.ancestors) + len(own))
     device = subtree_ends.device
+    has_branches = sum(num_keys) > sum(num_queries)
     return TreePaths(
-        key_indices=torch.cat(keys).to(device),
+        key_indices=torch.cat(keys).to(device) if has_branches else None,
         query_ends=_ends(num_queries).to(device),
         key_ends=_ends(num_keys).to(device),
         max_queries=max(num_queries),
@@ -127,24 +128,22 @@ def varlen_attention(
     groups = q.shape[1] // k.shape[1]
     q, k, v = (one.transpose(0, 1)[None] for one in (q, k, v))  # (1, heads, tokens, D)
     k, v = (one.repeat_interleave(groups, dim=1) if groups > 1 else one for one in (k, v))
+    num_queries, num_keys = cu_seqlens_q.diff().tolist(), cu_seqlens_k.diff().tolist()
+    # Split, not sliced: the gradient of a slice is as large as what it is taken from.
+    chains = zip(q.split(num_queries, 2), k.split(num_keys, 2), v.split(num_keys, 2), strict=True)
     outputs = []
-    query_ends, key_ends = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
-    for index in range(len(query_ends) - 1):
-        queries, keys = slice(*query_ends[index : index + 2]), slice(*key_ends[index : index + 2])
-        num_queries, num_keys = queries.stop - queries.start, keys.stop - keys.start
-        is_whole = num_queries == num_keys
-        mask = None if is_whole else _lower_right(num_queries, num_keys, q)
+    for queries, keys, values in chains:
+        is_whole = queries.shape[2] == keys.shape[2]
+        mask = None if is_whole else _lower_right(queries.shape[2], keys.shape[2], q.device)
         outputs.append(
-            scaled_dot_product_attention(
-                q[:, :, queries], k[:, :, keys], v[:, :, keys], mask, is_causal=is_whole, scale=softmax_scale
-            )
+            scaled_dot_product_attention(queries, keys, values, mask, is_causal=is_whole, scale=softmax_scale)
         )
     return torch.cat(outputs, dim=2)[0].transpose(0, 1)
 
 
-def _lower_right(num_queries: int, num_keys: int, like: torch.Tensor) -> torch.Tensor:
-    every = torch.ones((num_queries, num_keys), dtype=torch.bool, device=like.device)
-    return every.tril(num_keys - num_queries)
+def _lower_right(num_queries: int, num_keys: int, device: torch.device) -> torch.Tensor:
+    """(queries, keys): the last query sees every key, the one before it all but the last, and so on."""
+    return torch.ones((num_queries, num_keys), dtype=torch.bool, device=device).tril(num_keys - num_queries)
 
 
 def tree_attention(
@@ -166,10 +165,13 @@ def tree_attention(
     assert dropout == 0.0, "tree attention has no dropout: scores would depend on what shares a row"
     num_rows = len(query)
     query, key, value = (one.transpose(1, 2).flatten(0, 1) for one in (query, key, value))
+    if tree_paths.key_indices is not None:
+        # The gradient of index_select is a sum; that of key[...] is many times slower.
+        key, value = (one.index_select(0, tree_paths.key_indices) for one in (key, value))
     attended = _varlen_kernel(query)(
         query,
-        key.index_select(0, tree_paths.key_indices),  # its gradient is a sum; that of key[...] is many times slower
-        value.index_select(0, tree_paths.key_indices),
+        key,
+        value,
         tree_paths.query_ends,
         tree_paths.key_ends,
         tree_paths.max_queries,

@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -185,3 +187,24 @@ def test_step_colours_keep_dark_text_readable() -> None:
     for score in (0, 0.2, 0.5, 0.8, 1):
         contrast = (luminance(score_colour(score)) + 0.05) / (luminance("#202124") + 0.05)
         assert contrast > 7, "WCAG AAA"
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_page_and_runs_nothing(page: str, tmp_path: Path) -> None:
+    """In Chromium: the film is painted, the page fits a narrow window, and hostile text stays text."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium on the PATH")
+    film = tmp_path / "report.html"
+    # A script of ours looks at the page when it is loaded; the page itself has none, and lets none run.
+    probe = (
+        "<script>onload=()=>{const i=[...document.images];document.title=[i.length,"
+        "i.filter(x=>x.naturalWidth>0).length,document.documentElement.scrollWidth<=innerWidth].join(' ')}</script>"
+    )
+    allowed = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    film.write_text(allowed.replace("</body>", f"{probe}</body>"), encoding="utf-8")
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--window-size=1100,900", "--virtual-time-budget=5000", "--dump-dom", film.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    found = re.search(r"<title>([^<]*)</title>", shown)
+    assert found and found[1] == "30 30 true", "films, films painted, no sideways scrolling"
