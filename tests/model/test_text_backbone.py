@@ -71,7 +71,7 @@ def test_one_pass_scores_as_step_by_step() -> None:
     assert [len(row) for row in one_pass] == [len(one.solution_steps) for one in solutions]
     flat = np.concatenate([np.array(row) for row in one_pass])
     assert flat.std() > 0.01
-    # Measured 2e-7: another shape of batch.
+    # Another shape of batch.
     assert flat == pytest.approx(np.concatenate([np.array(row) for row in stepwise]), abs=1e-5)
 
 

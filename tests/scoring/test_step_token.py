@@ -63,7 +63,7 @@ def test_the_scores_are_the_label_logits_at_the_step_tokens(loaded: LoadedModel)
     found = scorer.score(case, solutions, Path("nowhere"))
     assert torch.tensor([score for row in expected for score in row]).std() > 0.01
     for row, other in zip(found, expected, strict=True):
-        # Measured 1e-7: another shape of batch.
+        # Another shape of batch.
         assert row == pytest.approx(other, abs=1e-5)
 
 
