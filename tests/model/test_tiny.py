@@ -43,13 +43,13 @@ def test_recorded_policy_is_within_its_limits() -> None:
     measured = json.loads((shipped_base() / "pretraining.json").read_text())
     assert measured["greedy_parse_rate"] >= 0.95
     assert measured["continued_parse_rate"] >= 0.95
-    assert 0.35 <= measured["greedy_accuracy"] <= 0.80  # meant to be at most 0.60 (docs/phantom.md)
+    assert 0.35 <= measured["greedy_accuracy"] <= 0.60
 
 
 @pytest.mark.slow
 def test_policy_on_held_out_patients() -> None:
     measured = measure_policy(load_checkpoint(shipped_base()), 100, np.random.default_rng(11))
-    # Recorded were 1.0, 0.99 and 0.705 of 200 cases; of 100 others they differ by chance.
+    # Recorded were 1.0, 1.0 and 0.565 of 200 cases; of 100 others they differ by chance.
     assert measured["greedy_parse_rate"] >= 0.95
     assert measured["continued_parse_rate"] >= 0.93
-    assert 0.35 <= measured["greedy_accuracy"] <= 0.85
+    assert 0.35 <= measured["greedy_accuracy"] <= 0.72
