@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check clean
+.PHONY: help demo test test-all check bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ test: $(STAMP) ## the tests without marks and those marked distributed; offline
 
 test-all: $(STAMP) ## the tests marked slow or browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or browser" --timeout 1800 -rs || [ $$? -eq 5 ]  # 5: none is marked so
+
+bench: $(STAMP) ## speed and memory against the other side; figures in outputs/bench
+	mkdir -p outputs/bench
+	for name in training scoring memory decoding growth; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json outputs/bench/$$name.json || exit 1; done
 
 check: $(STAMP) ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -61,22 +61,30 @@ def wall_seconds(paths: list[Path], num_workers: int) -> float:
         return time.perf_counter() - begin
 
 
+def compare(name: str, is_compressed: bool, num_runs: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Ratios and figures of one transfer syntax."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.dcm" for number in range(8)]
+        for number, path in enumerate(paths):
+            write_film(path, is_compressed, number)
+        seconds = alternate({"tiles": lambda: to_tiles(paths[0]), "bare": lambda: bare(paths[0])}, num_runs)
+        walls = {str(number): wall_seconds(paths, number) for number in (1, 2)}
+    medians = {side: 1000 * float(np.median(runs)) for side, runs in seconds.items()}
+    print(f"{name}: {medians['tiles']:.0f} ms a file to tiles, {medians['bare']:.0f} ms bare")
+    ratios = {
+        f"decoding {name}: throughput to tiles / bare decoding": ratio(seconds, "bare", "tiles"),
+        f"decoding {name}: one process / two processes": walls["1"] / walls["2"],
+    }
+    return ratios, {"cpu_seconds": seconds, "wall_seconds_of_8_by_processes": walls}
+
+
 def main() -> None:
     given = arguments(__doc__)
     ratios: dict[str, float] = {}
     figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, is_compressed in (("JPEG 2000", True), ("uncompressed", False)):
-            paths = [Path(folder) / f"{is_compressed}_{number}.dcm" for number in range(8)]
-            for number, path in enumerate(paths):
-                write_film(path, is_compressed, number)
-            seconds = alternate({"tiles": lambda: to_tiles(paths[0]), "bare": lambda: bare(paths[0])}, given.runs)
-            ratios[f"decoding {name}: throughput to tiles / bare decoding"] = ratio(seconds, "bare", "tiles")
-            walls = {str(number): wall_seconds(paths, number) for number in (1, 2)}
-            ratios[f"decoding {name}: one process / two processes"] = walls["1"] / walls["2"]
-            figures[name] = {"cpu_seconds": seconds, "wall_seconds_of_8_by_processes": walls}
-            milliseconds = 1000 * float(np.median(seconds["tiles"]))
-            print(f"{name}: {milliseconds:.0f} ms a file to tiles, {1000 * float(np.median(seconds['bare'])):.0f} ms bare")
+    for name, is_compressed in (("JPEG 2000", True), ("uncompressed", False)):
+        found, figures[name] = compare(name, is_compressed, given.runs)
+        ratios |= found
     finish(given, ratios, figures)
 
 

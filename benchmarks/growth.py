@@ -1,19 +1,19 @@
 """How the cost grows: candidates of a case, tiles of an image, records of a set.
 
 python benchmarks/growth.py [--json FILE]
-Scoring 1 to 64 candidates and 1 to 13 tiles; reading, encoding and packing 100 to 100,000 records, with time and memory per
-record, and the fill of rows of 16,384 tokens on lengths with VisualPRM400K's means (126.9 words and 5.6 steps a solution,
-arXiv 2503.10291; log-normal, sigma 0.5; 1 to 13 tiles of 256 tokens, equally likely; 1.5 tokens a word, 11 a step).
+Scoring 1 to 64 candidates and 1 to 13 tiles; reading, encoding and packing 100 to 100,000 records, with time and memory
+per record; and the fill of rows of 16,384 tokens on lengths with VisualPRM400K's means (126.9 words and 5.6 steps a
+solution, arXiv 2503.10291; log-normal, sigma 0.5; 1, 3, 5, 7 or 13 tiles of 256 tokens, equally likely; 1.5 tokens a
+word, 11 a step, 100 of prompt).
 """
 
-import resource
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import alternate, arguments, finish, peak_mib
+from measure import alternate, arguments, finish, peak_mib, peak_rss_mib
 from workload import GRIDS, make_work
 
 from medprm.cases.jsonl import read_cases, write_cases
@@ -92,7 +92,7 @@ def main() -> None:
     figures["packing seconds of 100,000"] = time.perf_counter() - begin
     ratios["packing: fill of rows of 16,384 tokens"] = fill(lengths, rows, BUDGET)
     print(f"packing 100,000 lengths: {figures['packing seconds of 100,000']:.2f} s")
-    figures["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures["peak_rss_mib"] = peak_rss_mib()
     finish(given, ratios, figures)
 
 

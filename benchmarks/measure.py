@@ -59,10 +59,15 @@ def peak_mib(function: Callable[[], Any]) -> float:
     return found
 
 
+def peak_rss_mib() -> float:
+    """Highest resident memory of this process so far [MiB]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def _measured(function: Callable[[], Any], sender: Any) -> None:
     before = _resident_mib()
     function()
-    sender.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+    sender.send(peak_rss_mib() - before)
 
 
 def _resident_mib() -> float:

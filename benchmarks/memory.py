@@ -1,8 +1,8 @@
 """Memory of the output head: logits of the label tokens at label positions against all logits everywhere.
 
 python benchmarks/memory.py [--json FILE]
-4,096 positions, a vocabulary of 92,553 (InternVL2.5-8B's), float32, 6 labels in 300 tokens; forward and backward of head
-and loss, each in a process of its own. The hidden size is 64, so that the weights, which both sides hold, stay small.
+4,096 positions, a vocabulary of 92,553 (InternVL2.5-8B's), float32, 6 labels in 300 tokens; forward and backward of
+head and loss, each in a process of its own. The hidden size is 64: the weights, which both sides hold, stay small.
 """
 
 from typing import Any
@@ -54,7 +54,9 @@ def main() -> None:
         print(f"{name:14} {peak:9.1f} MiB")
     at_16384 = 16_384 * VOCABULARY * 4 * 2 / 2**30
     print(f"arithmetic: logits and their gradient at 16,384 positions take {at_16384:.1f} GiB in float32")
-    finish(given, {"memory of the head: every logit / label logits": peaks["every logit"] / peaks["label logits"]}, peaks)
+    finish(
+        given, {"memory of the head: every logit / label logits": peaks["every logit"] / peaks["label logits"]}, peaks
+    )
 
 
 if __name__ == "__main__":

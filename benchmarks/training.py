@@ -5,13 +5,12 @@ Our own unpacked path is the other side: same model, same labelled steps, same l
 thread. The peer, TRL 1.13.0's PRMTrainer, needs an environment of its own: benchmarks/training_trl.py.
 """
 
-import resource
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from measure import alternate, arguments, finish, ratio
+from measure import alternate, arguments, finish, peak_rss_mib, ratio
 from workload import make_work
 
 from medprm.encoding.collator import Collator, TreeCollator
@@ -25,63 +24,72 @@ from medprm.training.packing import pack_dataset
 
 SIZES = ((7, 8), (13, 16))
 PADDED_BATCH = 8  # solutions in one padded forward
+MAX_ROW_TOKENS = 16_384
+
+
+class Side(NamedTuple):
+    """What an optimiser step needs."""
+
+    model: Any
+    optimizer: torch.optim.Optimizer
+    label_ids: tuple[int, ...]
+
+    def step(self, batches: list[dict[str, torch.Tensor]]) -> float:
+        """One optimiser step over the batches; the summed loss."""
+        total = 0.0
+        for batch in batches:
+            inputs = dict(batch)
+            targets = {name: inputs.pop(name) for name in ("labels", "targets", "weights")}
+            positions = inputs.pop("label_positions")
+            loss = summed_loss(label_logits(self.model, inputs, positions, self.label_ids), **targets)
+            loss.backward()
+            total += loss.item()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total
+
+
+def compare(num_tiles: int, num_candidates: int, num_runs: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Ratios and figures of one size."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = make_work(Path(folder), num_tiles, num_candidates)
+        dataset = build_dataset(work.cases, work.encoder, LabelSettings(), work.root, work.loaded.image_settings)
+        packed = pack_dataset(dataset, "tree", MAX_ROW_TOKENS)
+        pad_id = int(work.loaded.tokenizer.pad_token_id)  # type: ignore[arg-type]
+        model: Any = work.loaded.model.train()
+        use_tree_attention(model)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+        side = Side(model, optimizer, LabelTokens.look_up(work.loaded.tokenizer).ids)
+
+        def alone() -> float:
+            indices = range(len(dataset))
+            chunks = [indices[begin : begin + PADDED_BATCH] for begin in range(0, len(dataset), PADDED_BATCH)]
+            return side.step([Collator(pad_id, 2)([dataset[index] for index in chunk]) for chunk in chunks])
+
+        def tree() -> float:
+            return side.step([TreeCollator(pad_id, 2)([packed[index]]) for index in range(len(packed))])
+
+        difference = abs(alone() - tree()) / dataset.counts.num_steps
+        assert difference < 1e-5, f"the losses differ by {difference} a step"
+        seconds = alternate({"tree": tree, "padded": alone}, num_runs)
+        tokens_alone = sum(len(dataset.encode(index).input_ids) for index in range(len(dataset)))
+        tokens_tree = sum(len(one.tree) for index in range(len(packed)) for one in packed[index])
+    name = f"{num_tiles} tiles x {num_candidates} solutions"
+    print(f"{name}: {tokens_tree} tokens instead of {tokens_alone}, losses equal to {difference:.1e} a step")
+    ratios = {f"training {name}: padded / tree": ratio(seconds, "padded", "tree")}
+    ratios[f"training {name}: token arithmetic"] = tokens_alone / tokens_tree
+    figures = {"seconds": seconds, "tokens_tree": tokens_tree, "tokens_alone": tokens_alone}
+    figures |= {"steps_labelled": dataset.counts.num_steps, "peak_rss_mib": peak_rss_mib()}
+    return ratios, figures
 
 
 def main() -> None:
     given = arguments(__doc__)
     ratios: dict[str, float] = {}
     figures: dict[str, Any] = {}
-    for num_tiles, num_candidates in SIZES:
-        with tempfile.TemporaryDirectory() as folder:
-            work = make_work(Path(folder), num_tiles, num_candidates)
-            settings = work.loaded.image_settings
-            dataset = build_dataset(work.cases, work.encoder, LabelSettings(), work.root, settings)
-            packed = pack_dataset(dataset, "tree", 16_384)
-            pad_id, labels = int(work.loaded.tokenizer.pad_token_id), LabelTokens.look_up(work.loaded.tokenizer)  # type: ignore[arg-type]
-            model: Any = work.loaded.model.train()
-            use_tree_attention(model)
-            optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
-
-            def step(batches: list[dict[str, torch.Tensor]]) -> float:
-                """One optimiser step over the batches; the summed loss."""
-                total = 0.0
-                for batch in batches:
-                    inputs = dict(batch)
-                    targets = {name: inputs.pop(name) for name in ("labels", "targets", "weights")}
-                    positions = inputs.pop("label_positions")
-                    loss = summed_loss(label_logits(model, inputs, positions, labels.ids), **targets)
-                    loss.backward()
-                    total += loss.item()
-                optimizer.step()
-                optimizer.zero_grad()
-                return total
-
-            def alone() -> float:
-                collator = Collator(pad_id, 2)
-                indices = range(len(dataset))
-                chunks = [indices[begin : begin + PADDED_BATCH] for begin in range(0, len(dataset), PADDED_BATCH)]
-                return step([collator([dataset[index] for index in chunk]) for chunk in chunks])
-
-            def tree() -> float:
-                return step([TreeCollator(pad_id, 2)([packed[index]]) for index in range(len(packed))])
-
-            difference = abs(alone() - tree()) / dataset.counts.num_steps
-            assert difference < 1e-5, f"the losses differ by {difference} a step"
-            seconds = alternate({"tree": tree, "padded": alone}, given.runs)
-            tokens_alone = sum(len(dataset.encode(index).input_ids) for index in range(len(dataset)))
-            tokens_tree = sum(len(one.tree) for index in range(len(packed)) for one in packed[index])
-        name = f"{num_tiles} tiles x {num_candidates} solutions"
-        print(f"{name}: {tokens_tree} tokens instead of {tokens_alone}, losses equal to {difference:.1e} a step")
-        ratios[f"training {name}: padded / tree"] = ratio(seconds, "padded", "tree")
-        ratios[f"training {name}: token arithmetic"] = tokens_alone / tokens_tree
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        figures[name] = {
-            "seconds": seconds,
-            "tokens_tree": tokens_tree,
-            "tokens_alone": tokens_alone,
-            "steps_labelled": dataset.counts.num_steps,
-            "peak_rss_mib": peak,
-        }
+    for num_tiles, num_solutions in SIZES:
+        found, figures[f"{num_tiles} x {num_solutions}"] = compare(num_tiles, num_solutions, given.runs)
+        ratios |= found
     finish(given, ratios, figures)
 
 

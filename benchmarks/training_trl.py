@@ -5,8 +5,8 @@ python benchmarks/training_trl.py --trl trl/bin/python [--json FILE]
 
 Both sides: a text model of 4 layers of width 128 with random weights, the same vocabulary, 24 cases of 8 solutions of 5
 steps, sequences of the same mean length, optimiser steps of 8 solutions, AdamW, float32, one thread, no gradient
-checkpointing. TRL groups by length and pads; here the solutions of a case stand on one tree. The text lengths are those of 7
-tiles of 64 visual tokens. Runs alternate; each is a process of its own.
+checkpointing. TRL groups by length and pads; here the solutions of a case stand on one tree. The text lengths are those
+of 7 tiles of 64 visual tokens. Runs alternate; each is a process of its own.
 """
 
 import argparse
@@ -60,7 +60,11 @@ def make_cases() -> list[CaseSolutions]:
                     "question": question,
                     "solution_id": f"s{index}",
                     "solution_steps": [
-                        {"step_id": k, "content": str(generator.choice(WORDS)), "label": ["correct", "incorrect"][k % 2]}
+                        {
+                            "step_id": k,
+                            "content": str(generator.choice(WORDS)),
+                            "label": ["correct", "incorrect"][k % 2],
+                        }
                         for k in range(STEPS_PER_SOLUTION)
                     ],
                 }

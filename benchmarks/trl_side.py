@@ -53,9 +53,7 @@ def main(folder: Path) -> None:
         logging_steps=1000,
     )
     clock = Clock()
-    trainer = PRMTrainer(
-        model=model, args=settings, processing_class=tokenizer, train_dataset=rows, callbacks=[clock]
-    )
+    trainer = PRMTrainer(model=model, args=settings, processing_class=tokenizer, train_dataset=rows, callbacks=[clock])
     lengths = [len(one["input_ids"]) for one in trainer.train_dataset]
     trainer.train()
     num_timed = len(clock.seconds) - NUM_WARM

@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import InternVLConfig, InternVLForConditionalGeneration, LlamaConfig
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig
 
-from medprm.cases.schema import Case, CaseSolutions, Record, from_json
+from medprm.cases.schema import CaseSolutions, Record, from_json
 from medprm.encoding.encoder import Encoder
 from medprm.encoding.settings import EncodingSettings
 from medprm.images.settings import ImageSettings
@@ -23,7 +23,7 @@ from medprm.model.tiny import shipped_base
 TILE = 128
 GRIDS = {1: (1, 1), 3: (2, 1), 5: (2, 2), 7: (3, 2), 13: (4, 3)}  # tiles with the thumbnail -> columns, rows
 STEPS_PER_SOLUTION = 5
-WORDS = "opacity effusion nodule left right lower upper lobe heart enlarged clear fever cough".split()
+WORDS = ["opacity", "effusion", "nodule", "left", "right", "lower", "upper", "lobe", "heart", "clear", "fever", "cough"]
 
 
 class Work(NamedTuple):
@@ -53,7 +53,11 @@ def make_work(root: Path, num_tiles: int, num_candidates: int, num_cases: int = 
 
 def _record(generator: np.random.Generator, number: int, image: str, index: int) -> Record:
     steps = [
-        {"step_id": k, "content": str(generator.choice(WORDS)), "label": str(generator.choice(["correct", "incorrect"]))}
+        {
+            "step_id": k,
+            "content": str(generator.choice(WORDS)),
+            "label": str(generator.choice(["correct", "incorrect"])),
+        }
         for k in range(STEPS_PER_SOLUTION)
     ]
     return from_json(
@@ -102,9 +106,3 @@ def small_model(seed: int = 0) -> LoadedModel:
     torch.manual_seed(seed)
     model = InternVLForConditionalGeneration(config)
     return LoadedModel(model, tokenizer, ImageSettings(TILE, 12), tokens_per_tile(config), None)
-
-
-def token_counts(work: Work, case: Case, num_tiles: int) -> list[int]:
-    """Length of each candidate's sequence."""
-    solutions = next(item.solutions for item in work.cases if item.case is case)
-    return [len(work.encoder.encode(case, one.step_texts, [num_tiles]).input_ids) for one in solutions]

@@ -256,9 +256,11 @@ class EvaluateComposition(EvaluateConfig):
     labels: LabelSettings = field(default_factory=LabelSettings)
     # Not read, likewise.
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
+    # Not read: scores do not depend on it; scoring.max_row_tokens and scoring.tree_attention are evaluation's own.
+    packing: PackingSettings = field(default_factory=PackingSettings)
 
 
-CHECKPOINTS_OWN = ("labels", "encoding")
+TRAINING_ONLY = ("labels", "encoding", "packing")
 
 Config = TypeVar("Config", bound=TrainConfig | EvaluateConfig)
 
@@ -273,7 +275,7 @@ def typed(composed: DictConfig, schema: type[Config]) -> Config:
     """
     values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     if schema is EvaluateConfig:
-        values = {name: value for name, value in values.items() if name not in CHECKPOINTS_OWN}
+        values = {name: value for name, value in values.items() if name not in TRAINING_ONLY}
     return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values)))
 
 

@@ -92,6 +92,8 @@ def train_arguments(base: Path, records: Path, output: Path, training: Mapping[s
         f"data.path={records}",
         f"model.path={base}",
         f"packing.max_row_tokens={MAX_ROW_TOKENS}",
+        "packing.max_tree_solutions=null",
+        "training.optim=adamw_torch",
         "training.num_train_epochs=1",
         *settings,
     ]

@@ -62,7 +62,6 @@ class StepScorer:
         self.max_row_tokens = max_row_tokens
         self.label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, labels)
         self.image_settings = loaded.image_settings
-        self.pad_id = int(loaded.tokenizer.pad_token_id)  # type: ignore[arg-type]
         self.device = next(self.model.parameters()).device
         self.max_positions = int(self.model.config.get_text_config().max_position_embeddings)
         if encoder.chat.has_images:
@@ -193,7 +192,7 @@ class StepScorer:
         for piece in row:
             positions += [begin + position for steps in piece.tree.label_positions for position in steps]
             begin += len(piece.tree)
-        batch = lay_out_trees([[piece.tree for piece in row]], self.pad_id)
+        batch = lay_out_trees([[piece.tree for piece in row]], pad_id=0)  # a row by itself is not padded
         batch |= {"positions": torch.tensor([positions])} | stack_tiles([piece.values for piece in row])
         inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
         with torch.inference_mode():

@@ -33,11 +33,8 @@ class PackingSettings:
                 raise InputError(f"packing.{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
         if self.max_row_tokens < 1:
             raise InputError(f"packing.max_row_tokens is {self.max_row_tokens}; expected 1 or more tokens")
-        if self.max_tree_solutions is not None and (self.max_tree_solutions < 1 or self.kind != "tree"):
-            raise InputError(
-                f"packing.max_tree_solutions is {self.max_tree_solutions} with packing.kind={self.kind}; expected "
-                "null, or 1 or more with packing.kind=tree"
-            )
+        if self.max_tree_solutions is not None and self.max_tree_solutions < 1:
+            raise InputError(f"packing.max_tree_solutions is {self.max_tree_solutions}; expected null, or 1 or more")
 
 
 @dataclass

@@ -103,7 +103,7 @@ def test_labels_are_found_behind_the_header() -> None:
 def test_it_trains_and_is_evaluated(kind: str, base: Path, records: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     tuning = TuningSettings(kind=kind, lora_dropout=0.0)
-    train.run(train_config(base, records, run, tuning=tuning))
+    train.run(train_config(base, records, run, tuning=tuning, training={"per_device_train_batch_size": 4}))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found = [line["loss"] for line in lines if "loss" in line]
     assert len(found) == 6 and found[-1] < found[0]
