@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import save_file
 from tiny import IMAGE_SETTINGS, make_cases, tiny_encoder, tiny_model, tiny_tokenizer
 
-from medprm.encoding.collator import Collator
+from medprm.encoding.collator import Collator, TreeCollator
 from medprm.encoding.settings import LabelSettings
 from medprm.encoding.tokens import LabelTokens
 from medprm.training.arguments import training_arguments
 from medprm.training.dataset import StepDataset, build_dataset
+from medprm.training.packing import pack_dataset
 from medprm.training.settings import TrainingSettings
 from medprm.training.trainer import PRMTrainer, StepMetrics
 
@@ -29,9 +30,15 @@ def tiny_dataset(folder: Path, num_cases: int = 8) -> StepDataset:
 
 
 def tiny_trainer(
-    folder: Path, dataset: StepDataset, step_metrics: StepMetrics | None = None, **settings: Any
+    folder: Path,
+    dataset: StepDataset,
+    step_metrics: StepMetrics | None = None,
+    packing: str = "none",
+    **settings: Any,
 ) -> PRMTrainer:
+    """With `packing` tree, rows of one or two cases."""
     torch.set_num_threads(1)
+    rows = dataset if packing == "none" else pack_dataset(dataset, packing, 400)
     chosen: dict[str, Any] = {
         "use_cpu": True,
         "disable_tqdm": True,
@@ -43,9 +50,9 @@ def tiny_trainer(
     return PRMTrainer(
         model=tiny_model().train(),
         args=training_arguments(TrainingSettings(**(chosen | settings)), folder / "run"),
-        train_dataset=dataset,
-        eval_dataset=dataset,
-        data_collator=Collator(pad_id=2, num_labels=2),
+        train_dataset=rows,
+        eval_dataset=rows,
+        data_collator=Collator(2, 2) if packing == "none" else TreeCollator(2, 2),
         label_tokens=LabelTokens.look_up(tiny_tokenizer()),
         step_metrics=step_metrics,
     )
@@ -56,9 +63,10 @@ def weights(trainer: PRMTrainer) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def main(folder: Path) -> None:
-    """Two processes with two solutions each; rank 0 writes the weights and the logged losses."""
-    trainer = tiny_trainer(folder, tiny_dataset(folder), max_steps=3, per_device_train_batch_size=2, **PLAIN)
+def main(folder: Path, packing: str) -> None:
+    """Two processes with two rows each; rank 0 writes the weights and the logged losses."""
+    settings: dict[str, Any] = {"max_steps": 3, "per_device_train_batch_size": 2, "packing": packing}
+    trainer = tiny_trainer(folder, tiny_dataset(folder), **settings, **PLAIN)
     trainer.train()
     if trainer.is_world_process_zero():
         losses = [one["loss"] for one in trainer.state.log_history if "loss" in one]
@@ -68,4 +76,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

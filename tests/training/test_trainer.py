@@ -168,15 +168,16 @@ def test_the_best_weights_of_a_run_are_loaded_at_its_end(tmp_path: Path) -> None
 
 
 @pytest.mark.distributed
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    """2 ranks x 2 solutions against 1 x 4: the same weights after 3 steps, though the ranks' label counts differ."""
+@pytest.mark.parametrize("packing", ["none", "tree"])
+def test_two_processes_equal_one(tmp_path: Path, packing: str) -> None:
+    """2 ranks x 2 rows against 1 x 4: the same weights after 3 steps, though the ranks' label counts differ."""
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {
         "PYTHONPATH": f"{root / 'tests'}{os.pathsep}{root}", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*command, str(Path(__file__).with_name("runs.py")), str(tmp_path)],
+        [*command, str(Path(__file__).with_name("runs.py")), str(tmp_path), packing],
         env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert (tmp_path / "two.safetensors").is_file(), done.stderr[-3000:]
@@ -184,7 +185,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     two_losses = two.pop("losses").tolist()
 
     dataset = tiny_dataset(tmp_path)
-    trainer = tiny_trainer(tmp_path, dataset, max_steps=3, per_device_train_batch_size=4, **PLAIN)
+    trainer = tiny_trainer(tmp_path, dataset, max_steps=3, per_device_train_batch_size=4, packing=packing, **PLAIN)
     trainer.train()
     # Measured 1.2e-7.
     assert_same_weights(weights(trainer), two, 1e-5)
