@@ -35,7 +35,7 @@ from medprm.training.loss import summed_loss
 from medprm.training.packing import pack_dataset
 
 NUM_CASES, NUM_SOLUTIONS, NUM_WARM = 24, 8, 2
-PROMPT_WORDS = 7 * 64
+PROMPT_WORDS = 240  # about 450 tokens, as 7 tiles
 MODEL = {
     "hidden_size": 128,
     "num_hidden_layers": 4,
@@ -82,7 +82,8 @@ def our_side() -> None:
     encoder = Encoder.from_settings(loaded.tokenizer, EncodingSettings(), loaded.image_tokens_per_tile)
     dataset = build_dataset(make_cases(), encoder, LabelSettings(), Path("."), ImageSettings())
     tokens = [len(dataset.encode(index).input_ids) for index in range(len(dataset))]
-    packed = pack_dataset(dataset, "tree", 1100)  # one case a row: steps of 8 solutions
+    packed = pack_dataset(dataset, "tree", 1400)  # one case a row: steps of 8 solutions
+    assert len(packed) == NUM_CASES, "one case a row"
     model: Any = loaded.model.train()
     use_tree_attention(model)
     labels = LabelTokens.look_up(loaded.tokenizer)
