@@ -9,7 +9,14 @@ from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from medprm.annotation.settings import SimulatedSettings
+from medprm.annotation.settings import (
+    ConsensusSettings,
+    ExpertSettings,
+    JudgeSettings,
+    MonteCarloSettings,
+    RetrievalSettings,
+    SimulatedSettings,
+)
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings
 from medprm.errors import InputError
@@ -23,6 +30,7 @@ WANDB_MODES = ("disabled", "offline", "online")
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 BUILT_IN = "cxr"
+PHANTOM_CASES = 40  # what annotate does of the phantom in about three minutes on two cores
 
 
 @dataclass
@@ -223,9 +231,67 @@ class EvaluateConfig:
         _check_threads(self.num_threads)
 
 
-Config = TypeVar("Config", bound=TrainConfig | EvaluateConfig)
+@dataclass
+class AnnotateConfig:
+    """`python annotate.py`."""
 
-SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+    # Names the run; the folder follows from it.
+    run_name: str = "cxr"
+    # The run's folder.
+    output_dir: str = "outputs/cxr_labels"
+    # Go on with the run in output_dir; what was bought or computed is not done again.
+    resume: bool = False
+    # Delete a run that is in output_dir.
+    overwrite: bool = False
+    # Of every random number.
+    seed: int = 0
+    # CPU threads of this process; null: all cores.
+    num_threads: int | None = None
+    # The date that the records carry (no clock is read, so that a run gives the same bytes again).
+    date: str | None = None
+    data: DataSettings = field(default_factory=DataSettings)
+    # File of cases with solutions (.jsonl, .parquet); null: the phantom's unlabelled candidates.
+    cases: str | None = None
+    # Folder that image paths start from; null: the folder of `cases`.
+    image_root: str | None = None
+    # Only the first so many cases; null: all of a file, PHANTOM_CASES of the phantom's.
+    max_cases: int | None = None
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    monte_carlo: MonteCarloSettings = field(default_factory=MonteCarloSettings)
+    consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
+    expert: ExpertSettings = field(default_factory=ExpertSettings)
+    # What an hour of computing on this site costs: a line of the ledger.
+    dollars_per_compute_hour: float = 0.0
+    # Resamples of the report's intervals.
+    num_bootstrap: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise InputError(
+                "resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one"
+            )
+        if self.max_cases is not None and self.max_cases < 1:
+            raise InputError(f"max_cases is {self.max_cases}; expected null or 1 or more")
+        if self.cases is None and self.image_root is not None:
+            raise InputError("image_root is set but cases is null: the phantom knows where its films are")
+        if self.cases is not None and self.expert.kind == "simulated":
+            raise InputError(f"expert.kind=simulated knows the truth of the phantom only, not of cases={self.cases}")
+        if self.expert.kind == "auto":
+            self.expert.kind = "simulated" if self.cases is None else "none"
+        if self.cases is None and self.max_cases is None:
+            self.max_cases = PHANTOM_CASES
+        _check_threads(self.num_threads)
+
+
+AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig
+Config = TypeVar("Config", bound=AnyConfig)
+
+SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig] | type[AnnotateConfig]] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "annotate": AnnotateConfig,
+}
 
 
 def typed(composed: DictConfig, schema: type[Config]) -> Config:

@@ -23,7 +23,7 @@ import yaml
 
 from medprm import __version__
 from medprm.cases.atomic import replaced_file
-from medprm.config import EvaluateConfig, TrainConfig
+from medprm.config import AnyConfig, TrainConfig
 from medprm.errors import InputError
 from medprm.tracking import redact
 
@@ -150,7 +150,7 @@ def set_seed_and_threads(seed: int, num_threads: int | None) -> None:
     torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // here))
 
 
-def save_config(folder: Path, config: TrainConfig | EvaluateConfig) -> None:
+def save_config(folder: Path, config: AnyConfig) -> None:
     """The resolved settings as YAML."""
     if is_first_process():
         _write(folder / CONFIG_FILE, yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
