@@ -136,7 +136,7 @@ def _check_decided(runs: Sequence[MonteCarlo], judge: Label, settings: Consensus
     if len(runs) == 1 and is_decided(short[0], lambda counts: label_of_counts(judge, counts, settings)):
         return
     raise UndecidedError(
-        f"{short[0].num_total} of {short[0].num_planned} rollouts were run ({short[0].stopping}), and they do not decide "
-        f"the label by rule {settings.rule} with thresholds {settings.mc_incorrect_below} and "
+        f"{short[0].num_total} of {short[0].num_planned} rollouts were run ({short[0].stopping}), and they do not "
+        f"decide the label by rule {settings.rule} with thresholds {settings.mc_incorrect_below} and "
         f"{settings.mc_correct_above}; annotate with monte_carlo.stopping=fixed, or with the rule it was stopped for"
     )

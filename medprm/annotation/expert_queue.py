@@ -109,7 +109,7 @@ def pick_queue(steps: Sequence[QueuedStep], order: Iterable[int], settings: Expe
 
 
 def write_queue(path: Path, records: Iterable[Record], values: Mapping[StepKey, float]) -> int:
-    """The queue as JSON Lines, ranked: what an expert needs to decide each step. No gold standard, no rank of sources."""
+    """The queue as JSON Lines, ranked: what an expert needs to decide each step, without the gold standard."""
     rows: list[tuple[float, dict[str, Any]]] = []
     for record in records:
         assert record.solution_id is not None
@@ -142,9 +142,10 @@ def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
 
 
 def read_expert_file(path: Path) -> dict[StepKey, tuple[ExpertVerdict, ...]]:
-    """Experts' verdicts by step: JSON Lines with case_id, solution_id, step_id, verdict, expert_id; note, seconds, date.
+    """Experts' verdicts by step, from JSON Lines.
 
-    InputError names the line. One expert may speak once of a step; several experts may speak of one.
+    A line has case_id, solution_id, step_id, verdict, expert_id, and note, seconds, date where known. InputError
+    names the line. One expert may speak once of a step; several experts may speak of one.
     """
     found: dict[StepKey, tuple[ExpertVerdict, ...]] = {}
     try:
@@ -155,7 +156,9 @@ def read_expert_file(path: Path) -> dict[StepKey, tuple[ExpertVerdict, ...]]:
         key, verdict = _expert_row(parse_json(line, f"{path}:{number}"), f"{path}:{number}")
         before = found.get(key, ())
         if verdict.expert_id in {one.expert_id for one in before}:
-            raise InputError(f"{path}:{number}: expert {verdict.expert_id!r} speaks twice of {tuple(key)}; keep one line")
+            raise InputError(
+                f"{path}:{number}: expert {verdict.expert_id!r} speaks twice of {tuple(key)}; keep one line"
+            )
         found[key] = (*before, verdict)
     return found
 
@@ -201,5 +204,3 @@ def _shuffled(key: StepKey) -> str:
 
 def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-

@@ -61,7 +61,11 @@ def as_judgement(
         )
         kept.append(
             JudgeVerdict(
-                verdict=one.verdict, model=model, prompt_hash=prompt_hash, reason=one.reason or None, citations=citations
+                verdict=one.verdict,
+                model=model,
+                prompt_hash=prompt_hash,
+                reason=one.reason or None,
+                citations=citations,
             )
         )
     return Judgement(kept, num_refused)

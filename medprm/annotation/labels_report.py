@@ -84,7 +84,9 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
         "monte_carlo_half": [_by_score(one, 0.5) for one in steps],
         "hybrid_before_experts": fused,
         "hybrid_after_experts": reviewed,
-        "hybrid_and_best_guess": [best_guess(one, chance, measured.experts.get(one.key, ())) for one, chance in guessed],
+        "hybrid_and_best_guess": [
+            best_guess(one, chance, measured.experts.get(one.key, ())) for one, chance in guessed
+        ],
     }
 
 
@@ -123,7 +125,7 @@ def _share(values: Sequence[bool], clusters: Clusters, weights: np.ndarray) -> d
 def _accuracies(
     labels: Sequence[Label], truth: Sequence[Label], clusters: Clusters, weights: np.ndarray
 ) -> dict[str, Any]:
-    """Accuracy over the steps that have a label; of those called incorrect (precision) and of those that are (recall)."""
+    """Accuracy over the steps with a label; among those called incorrect (precision); among those that are (recall)."""
     given = np.array([one in ("correct", "incorrect") for one in labels])
     right = np.array([one == true for one, true in zip(labels, truth, strict=True)])
     called, wrong = np.array([one == "incorrect" for one in labels]), np.array([one == "incorrect" for one in truth])
@@ -154,7 +156,10 @@ def _by_category(
         for name, labels in rows.items():
             given = [place for place in places if labels[place] in ("correct", "incorrect")]
             right = sum(labels[place] == truth[place] for place in given)
-            found[category][name] = {"coverage": len(given) / len(places), "accuracy": right / len(given) if given else None}
+            found[category][name] = {
+                "coverage": len(given) / len(places),
+                "accuracy": right / len(given) if given else None,
+            }
     return found
 
 
@@ -179,9 +184,7 @@ def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_boot
     return found
 
 
-def _curve(
-    measured: Measured, truth: Sequence[Label], clusters: Clusters, weights: np.ndarray
-) -> dict[str, Any]:
+def _curve(measured: Measured, truth: Sequence[Label], clusters: Clusters, weights: np.ndarray) -> dict[str, Any]:
     """Accuracy of the best guess by the share of all steps that experts review, ranked and at random."""
     assert measured.would_say is not None
     steps = measured.steps

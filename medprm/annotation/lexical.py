@@ -20,7 +20,9 @@ from medprm.errors import InputError
 
 TOKENIZER = "words-1"  # name of what `words_of` does; a change of it needs another name
 WORD = re.compile(r"\w+")
-STOP_WORDS = frozenset("a an and are as at be by for from has have in is it of on or that the this to was were with".split())
+STOP_WORDS = frozenset(
+    "a an and are as at be by for from has have in is it of on or that the this to was were with".split()  # noqa: SIM905
+)
 
 
 def words_of(text: str) -> list[str]:

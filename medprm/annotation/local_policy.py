@@ -28,7 +28,13 @@ class LocalPolicy:
     """A `Policy` of a model that is loaded here."""
 
     def __init__(
-        self, loaded: LoadedModel, checkpoint: Path, root: Path, settings: MonteCarloSettings, journal: Journal, seed: int
+        self,
+        loaded: LoadedModel,
+        checkpoint: Path,
+        root: Path,
+        settings: MonteCarloSettings,
+        journal: Journal,
+        seed: int,
     ) -> None:
         self.loaded = loaded
         self.name = f"tiny-{weights_hash(checkpoint)[:12]}"

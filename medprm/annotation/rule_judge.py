@@ -123,9 +123,7 @@ def own_passages(case: Case) -> list[Passage]:
 
 
 def _keep(rules: dict[str, tuple[str, Citation]], found: re.Match[str], passage: Passage) -> None:
-    rules.setdefault(
-        found["key"].casefold(), (found["value"].casefold(), Citation(passage.passage_id, found.group(0)))
-    )
+    rules.setdefault(found["key"].casefold(), (found["value"].casefold(), Citation(passage.passage_id, found.group(0))))
 
 
 def _together(context: str, facts: _Facts, claims: _Claims) -> str | None:

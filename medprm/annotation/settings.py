@@ -81,15 +81,16 @@ class RetrievalSettings:
 class JudgeSettings:
     """Who reads a solution against the evidence and says + or - of each step."""
 
-    # rule: the built-in text-only judge of the phantom's sentences; server: a model behind an OpenAI-compatible address.
+    # rule: the built-in text-only judge of the phantom's sentences; server: a model at an OpenAI-compatible address.
     kind: str = "rule"
     # kind=rule: what it says of a step that it would have to see the film for: unknown, or correct (as a blind language
     # model that finds nothing against it).
     unseen: str = "correct"
     # kind=server: the reference answer stands in the prompt, as in Med-PRM's published code.
     show_answer: bool = False
-    # kind=server: images stand in the prompt.
+    # kind=server: images stand in the prompt, at most so many pixels long.
     show_images: bool = True
+    max_image_pixels: int = 1024
     # kind=server: most rounds of asking again for an answer that could not be used.
     max_rounds: int = 3
     # kind=server: tokens of the longest answer.
@@ -108,6 +109,9 @@ class MonteCarloSettings:
 
     # tiny: the shipped base in this process; server: an OpenAI-compatible address that can continue a text.
     policy: str = "tiny"
+    # policy=server: how it goes on from a prefix. continue_final_message: as vLLM continues the assistant's turn;
+    # prompt: by asking for it, for servers that cannot.
+    continuation: str = "continue_final_message"
     # Planned rollouts of a step: 32 in the brief, 16 in VisualPRM.
     num_rollouts: int = 32
     temperature: float = 0.7
@@ -118,12 +122,13 @@ class MonteCarloSettings:
     stopping: str = "exact"
     sequential_error: float = 0.01
     # Rollouts drawn before it is looked again whether to stop.
-    rollouts_per_round: int = 8
+    rollouts_per_round: int = 4
     # Prefixes continued at a time in this process: bounds the memory.
     batch_prefixes: int = 48
 
     def __post_init__(self) -> None:
         check_choice("monte_carlo.policy", self.policy, POLICIES)
+        check_choice("monte_carlo.continuation", self.continuation, ("continue_final_message", "prompt"))
         check_choice("monte_carlo.stopping", self.stopping, STOPPING)
         for name in ("num_rollouts", "max_new_tokens", "rollouts_per_round", "batch_prefixes"):
             check_least(f"monte_carlo.{name}", getattr(self, name), 1)
@@ -138,8 +143,8 @@ class MonteCarloSettings:
 class ExpertSettings:
     """Who decides what the machines dispute, and how much of it."""
 
-    # none: nobody yet, the queue is written; simulated: the phantom's expert; file: verdicts from `path`; auto: simulated
-    # for the phantom, none for cases of your own.
+    # none: nobody yet, the queue is written; simulated: the phantom's expert; file: verdicts from `path`; auto:
+    # simulated for the phantom, none for cases of your own.
     kind: str = "auto"
     # kind=file: JSON Lines of case_id, solution_id, step_id, verdict, expert_id.
     path: str | None = None

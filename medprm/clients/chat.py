@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from medprm.cases.schema import Case
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -38,7 +40,7 @@ class ChatRequest:
     """One purchase. `round` counts what was asked again because the answer could not be used."""
 
     stage: str  # solutions, judge or monte_carlo: the line of the ledger
-    case_id: str
+    case: Case  # whose data this is: the guard decides by it where the request may go
     messages: tuple[Message, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # temperature, n, max_tokens, response_format, ...
     round: int = 0

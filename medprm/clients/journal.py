@@ -1,4 +1,4 @@
-"""The journal of everything that was bought or computed: one SQLite file, one row an attempt, written before it is sent.
+"""The journal of everything bought or computed: one SQLite file, one row an attempt, written before it is sent.
 
 In: keys (`ChatRequest.key`), replies, prices. Out: the finished reply of a key, and sums for the ledger. What was
 finished is never bought again. After a kill the attempts that were under way are `lost`: they count at their worst
@@ -7,7 +7,6 @@ price, since the server may have answered. One process owns a journal at a time.
 
 import fcntl
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,7 +16,19 @@ from typing import Any
 
 from medprm.errors import InputError
 
-NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.sshfs", "9p", "afs")
+NETWORK_FILE_SYSTEMS = (
+    "nfs",
+    "cifs",
+    "smb",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "glusterfs",
+    "fuse.sshfs",
+    "9p",
+    "afs",
+)
 SCHEMA = """
 create table if not exists attempts (
   id integer primary key, key text not null, attempt integer not null, stage text not null, case_id text not null,
@@ -42,9 +53,13 @@ class Bill:
 
 
 class Journal:
-    """An open journal. Thread-safe; states: sent, ok, failed (nothing came back), lost (under way at a kill)."""
+    """An open journal. Thread-safe; states: sent, ok, failed (nothing came back), lost (under way at a kill).
 
-    def __init__(self, path: Path) -> None:
+    `is_paid`: every row is flushed to the disk before the call, so that not even a power cut hides a purchase. Without,
+    the rows outlive a killed process, and a power cut costs at most the last ones.
+    """
+
+    def __init__(self, path: Path, is_paid: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._mutex = threading.Lock()
@@ -52,7 +67,8 @@ class Journal:
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self.mode = "DELETE" if is_on_network(path) else "WAL"  # WAL needs memory shared by all who read
         self._database.execute(f"pragma journal_mode={self.mode}")
-        self._database.execute("pragma synchronous=FULL")
+        durable = is_paid or self.mode != "WAL"
+        self._database.execute(f"pragma synchronous={'FULL' if durable else 'NORMAL'}")
         self._database.executescript(SCHEMA)
         self.num_lost = self._database.execute("update attempts set state='lost' where state='sent'").rowcount
         self._dollars = float(self._database.execute("select coalesce(sum(dollars), 0) from attempts").fetchone()[0])
@@ -72,13 +88,11 @@ class Journal:
     def finished(self, key: str) -> str | None:
         """The reply of a key that was finished, None otherwise."""
         with self._mutex:
-            row = self._database.execute(
-                "select reply from attempts where key=? and state='ok'", (key,)
-            ).fetchone()
+            row = self._database.execute("select reply from attempts where key=? and state='ok'", (key,)).fetchone()
         return row[0] if row else None
 
     def begin(self, key: str, stage: str, case_id: str, model: str, worst_dollars: float) -> int:
-        """Write down, on disk, that an attempt is about to be sent; returns its number. It counts at its worst price."""
+        """Write down that an attempt is about to be sent; returns its number. It counts at its worst price."""
         with self._mutex:
             cursor = self._database.execute(
                 "insert into attempts (key, attempt, stage, case_id, model, state, dollars) values "
@@ -117,7 +131,14 @@ class Journal:
         yield from found
 
     def _close_attempt(
-        self, number: int, state: str, reply: str | None, bill: Bill, seconds: float, status: int | None, error: str | None
+        self,
+        number: int,
+        state: str,
+        reply: str | None,
+        bill: Bill,
+        seconds: float,
+        status: int | None,
+        error: str | None,
     ) -> None:
         with self._mutex:
             self._dollars += bill.dollars - self._worst.pop(number)
@@ -156,6 +177,6 @@ def _own(path: Path) -> Any:
     except OSError:
         owner.close()
         raise InputError(
-            f"{path}: another process works with this journal; wait for it, or give another run_name (pid {os.getpid()})"
+            f"{path}: another process works with this journal; wait for it, or give another run_name"
         ) from None
     return owner

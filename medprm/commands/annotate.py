@@ -7,9 +7,11 @@ stopped at any instant goes on with resume=true to the same bytes.
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,10 +40,14 @@ from medprm.annotation.passages import read_collections
 from medprm.annotation.retrieval import Retriever, pack, rough_tokens
 from medprm.annotation.rollouts import Policy, StepPrefix, roll_out
 from medprm.annotation.rule_judge import RuleJudge, own_passages
+from medprm.annotation.server_judge import ServerJudge
+from medprm.annotation.server_policy import ServerPolicy
 from medprm.cases.answers import answers_match, parse_answer
+from medprm.cases.folder import open_data
 from medprm.cases.jsonl import read_cases, read_records, write_records
 from medprm.cases.schema import (
     AnnotationMetadata,
+    Case,
     CaseSolutions,
     ExpertVerdict,
     JudgeVerdict,
@@ -53,14 +59,27 @@ from medprm.cases.schema import (
     Sources,
     join,
 )
+from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
+from medprm.clients.limits import BudgetSpent
+from medprm.clients.openai_http import OpenAIClient
 from medprm.commands.data_source import PHANTOM_NOTE
 from medprm.commands.phantom import ensure_phantom
 from medprm.config import AnnotateConfig
 from medprm.errors import InputError
+from medprm.images.files import resolve_image
+from medprm.images.load import load_image, to_png_bytes
 from medprm.model.loading import load_checkpoint
 from medprm.model.tiny import shipped_base
-from medprm.run import prepare_run_folder, provenance, save_config, save_run, set_seed_and_threads, start_log
+from medprm.run import (
+    RunStopped,
+    prepare_run_folder,
+    provenance,
+    save_config,
+    save_run,
+    set_seed_and_threads,
+    start_log,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -93,15 +112,18 @@ def run(config: AnnotateConfig) -> Path:
     cases = read_cases(source.cases)[: config.max_cases]
     save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date)
     with ExitStack() as open_things:
-        journal = open_things.enter_context(Journal(folder / "journal.sqlite"))
+        journal = open_things.enter_context(Journal(folder / "journal.sqlite", is_paid=is_paid(config)))
         annotators = make_annotators(config, source, journal)
-        records = machine_records(cases, annotators, config)
-        num_records = write_records(folder / MACHINE_FILE, tqdm(records, desc="annotate", unit=" solutions"))
+        records = tqdm(machine_records(cases, annotators, config), desc="annotate", unit=" solutions")
+        try:
+            num_records = write_records(folder / MACHINE_FILE, records)
+        except BudgetSpent as stop:
+            raise RunStopped(f"budget_dollars={config.budget_dollars}: {stop}") from None
         logger.info("%d solutions of %d cases have the machines' verdicts", num_records, len(cases))
         truth = read_truth(source.truth) if source.truth else {}
         measured, queue = review(folder, config, truth)
         work = finish(folder, measured, queue, config)
-        prices = {"date": None, "dollars_per_compute_hour": config.dollars_per_compute_hour}
+        prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
         write_ledger(folder / "ledger.json", make_ledger(journal, work, config.expert, prices))
     write_report(
         folder,
@@ -131,6 +153,9 @@ def open_source(config: AnnotateConfig) -> Source:
     if config.cases is not None:
         path = Path(config.cases)
         return Source(path, Path(config.image_root or path.parent), given, None)
+    if config.data.path is not None:
+        data = open_data(config.data.path)
+        return Source(data.file("train"), data.image_root, given, None)
     folder = ensure_phantom(Path(config.output_dir).parent, config.data.phantom, config.data.annotators)
     collections = given or {"guidelines": str(folder / "guidelines.jsonl")}
     return Source(folder / "candidates.jsonl", folder, collections, folder / "truth.jsonl")
@@ -143,19 +168,69 @@ def make_annotators(config: AnnotateConfig, source: Source, journal: Journal) ->
     passages = read_collections(source.collections, config.retrieval.max_passage_words)
     retriever = Retriever(passages, Path(config.output_dir).parent / "indexes")
     logger.info("%d passages of %s are searched", len(passages), ", ".join(source.collections))
-    checkpoint = shipped_base()
-    policy = LocalPolicy(
-        load_checkpoint(str(checkpoint)), checkpoint, source.image_root, config.monte_carlo, journal, config.seed
+    guard = Guard(config.guard, source.image_root)
+    return Annotators(
+        retriever, make_judge(config, source, guard, journal), make_policy(config, source, guard, journal)
     )
-    return Annotators(retriever, RuleJudge(config.judge.unseen), policy)  # type: ignore[arg-type]
 
 
-def machine_records(
-    cases: Sequence[CaseSolutions], annotators: Annotators, config: AnnotateConfig
-) -> Iterator[Record]:
-    """Case by case, each solution with the machines' verdicts and the labels that follow from them."""
-    for item in cases:
-        yield from annotate_case(item, annotators, config)
+def is_paid(config: AnnotateConfig) -> bool:
+    """Whether a server stands outside this site."""
+    urls = [*config.judge_server.base_urls, *config.policy_server.base_urls]
+    return any(zone_of(url, config.guard.site_hosts) == "outside" for url in urls)
+
+
+def make_judge(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Judge:
+    if config.judge.kind == "rule":
+        return RuleJudge(config.judge.unseen)  # type: ignore[arg-type]
+    client = OpenAIClient(config.judge_server, config.prices, guard, journal, config.budget_dollars)
+    return ServerJudge(client, config.judge, image_files(source, config.judge.max_image_pixels))
+
+
+def make_policy(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Policy:
+    if config.monte_carlo.policy == "server":
+        client = OpenAIClient(config.policy_server, config.prices, guard, journal, config.budget_dollars)
+        return ServerPolicy(client, config.monte_carlo, image_files(source, config.judge.max_image_pixels), config.seed)
+    checkpoint, settings = shipped_base(), config.monte_carlo
+    loaded = load_checkpoint(str(checkpoint))
+    return LocalPolicy(loaded, checkpoint, source.image_root, settings, journal, config.seed)
+
+
+def image_files(source: Source, max_pixels: int) -> Callable[[Case], list[bytes]]:
+    """A case's images as PNG files in memory: decoded pixels, without a header."""
+
+    def read(case: Case) -> list[bytes]:
+        files = [(resolve_image(source.image_root, image.path), image.frame) for image in case.all_images]
+        return [to_png_bytes(load_image(path, frame=frame), max_pixels) for path, frame in files]
+
+    return read
+
+
+def machine_records(cases: Sequence[CaseSolutions], annotators: Annotators, config: AnnotateConfig) -> Iterator[Record]:
+    """Case by case, each solution with the machines' verdicts and the labels that follow from them.
+
+    With a server several cases are under way at a time; the order of the records is that of the cases all the same.
+    """
+    num_threads = max(
+        config.judge_server.concurrency * (config.judge.kind == "server"),
+        config.policy_server.concurrency * (config.monte_carlo.policy == "server"),
+    )
+    if num_threads == 0:
+        for item in cases:
+            yield from annotate_case(item, annotators, config)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        under_way: deque[Future[list[Record]]] = deque()
+        try:
+            for item in cases:
+                under_way.append(pool.submit(annotate_case, item, annotators, config))
+                if len(under_way) >= 2 * num_threads:
+                    yield from under_way.popleft().result()
+            while under_way:
+                yield from under_way.popleft().result()
+        finally:
+            for one in under_way:
+                one.cancel()
 
 
 def annotate_case(item: CaseSolutions, annotators: Annotators, config: AnnotateConfig) -> list[Record]:
@@ -249,7 +324,9 @@ def read_truth(path: Path) -> dict[StepKey, Label]:
     return truth
 
 
-def review(folder: Path, config: AnnotateConfig, truth: Mapping[StepKey, Label]) -> tuple[Measured, dict[StepKey, float]]:
+def review(
+    folder: Path, config: AnnotateConfig, truth: Mapping[StepKey, Label]
+) -> tuple[Measured, dict[StepKey, float]]:
     """Rank the steps, send the best to the experts within the budget, and take what they have said."""
     steps = [one for record in read_records(folder / MACHINE_FILE) for one in queued_steps(record)]
     settings = config.expert
@@ -330,9 +407,15 @@ def say(folder: Path) -> None:
     for name, row in report["sources"].items():
         cells = [f"{key} {_interval(row[key])}" for key in ("coverage", "accuracy") if key in row]
         print(f"{name:24} {'  '.join(cells)}")
-    total = ledger["dollars_per_10000_cases"]
-    print(f"${ledger['total_dollars']:.2f}, of which experts ${ledger['experts']['dollars']:.2f}; ${total:,.0f} per 10,000 cases")
-    print(f"labels: {folder / 'labelled.jsonl'}\nqueue:  {folder / 'expert_queue.jsonl'}\nreport: {folder / 'labels_report.html'}")
+    total, by_experts = ledger["total_dollars"], ledger["experts"]["dollars"]
+    per_cases = ledger["dollars_per_10000_cases"]
+    print(f"${total:.2f}, of which experts ${by_experts:.2f}; ${per_cases:,.0f} per 10,000 cases")
+    for title, name in (
+        ("labels", "labelled.jsonl"),
+        ("queue", "expert_queue.jsonl"),
+        ("report", "labels_report.html"),
+    ):
+        print(f"{title + ':':8}{folder / name}")
 
 
 def _interval(one: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from medprm.cases.schema import Case
-from medprm.encoding.chat import INTERNVL2_5, encode_segment, leading_ids
+from medprm.encoding.chat import INTERNVL2_5, encode_segment, leading_ids, token_id
 from medprm.encoding.pixels import CasePixels
 from medprm.model.lessons import SOLVER, STEP_SEPARATOR, case_opening
 from medprm.model.loading import LoadedModel
@@ -62,14 +62,14 @@ def sample_continuations(
     assert temperature > 0 and len(prefixes) == len(nums)
     generator = torch.Generator().manual_seed(seed)
     logits, cache, mask = _read_prompts(loaded, case, pixels, prefixes)
-    end = loaded.tokenizer.convert_tokens_to_ids(INTERNVL2_5.end)
+    end = token_id(loaded.tokenizer, INTERNVL2_5.end)
     size = len(prefixes)
     rows = _Rows(torch.arange(size), torch.tensor(list(nums)), torch.zeros((size, 0), dtype=torch.long))
     found: list[list[Continuation]] = [[] for _ in prefixes]
     language: Any = loaded.model.model.language_model
     for length in range(1, max_new_tokens + 1):
         parent, rows = _draw(rows, logits, temperature, generator)
-        has_ended = rows.tokens[:, -1] == end
+        has_ended = torch.eq(rows.tokens[:, -1], end)
         _collect(loaded, rows.picked(has_ended), False, found)
         alive = ~has_ended
         if length == max_new_tokens or not bool(alive.any()):
@@ -126,6 +126,6 @@ def _draw(
 
 
 def _collect(loaded: LoadedModel, rows: _Rows, is_truncated: bool, found: list[list[Continuation]]) -> None:
-    texts = [loaded.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in rows.tokens.tolist()]
+    texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in rows.tokens.tolist()]
     for owner, count, text in zip(rows.owner.tolist(), rows.count.tolist(), texts, strict=True):
         found[owner].append(Continuation(text, count, is_truncated))

@@ -78,7 +78,9 @@ def guideline_documents() -> list[Document]:
 def _clue_cards() -> list[Document]:
     return [
         Document(
-            document_id=f"clue-{clue.replace(' ', '-')}", source="clue cards", text=f"{clue} points to {cause}.".capitalize()
+            document_id=f"clue-{clue.replace(' ', '-')}",
+            source="clue cards",
+            text=f"{clue} points to {cause}.".capitalize(),
         )
         for cause, clues in CLUES.items()
         for clue in clues
