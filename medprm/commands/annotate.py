@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from medprm.annotation.calibration import step_chances
 from medprm.annotation.consensus import label_steps
 from medprm.annotation.counts import gold_answer
+from medprm.annotation.estimate import estimate_run
 from medprm.annotation.expert_queue import (
     QueuedStep,
     StepKey,
@@ -63,6 +64,8 @@ from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
 from medprm.clients.limits import BudgetSpent
 from medprm.clients.openai_http import OpenAIClient
+from medprm.clients.prices import PriceList
+from medprm.clients.settings import ModelPrice
 from medprm.commands.data_source import PHANTOM_NOTE
 from medprm.commands.phantom import ensure_phantom
 from medprm.config import AnnotateConfig
@@ -72,7 +75,9 @@ from medprm.images.load import load_image, to_png_bytes
 from medprm.model.loading import load_checkpoint
 from medprm.model.tiny import shipped_base
 from medprm.run import (
+    CONFIG_FILE,
     RunStopped,
+    check_same_config,
     prepare_run_folder,
     provenance,
     save_config,
@@ -85,6 +90,11 @@ logger = logging.getLogger(__name__)
 
 WAYS_OUT = "resume=true goes on with it, overwrite=true deletes it, run_name=NAME starts another"
 MACHINE_FILE = "machine.jsonl"
+# What may differ when a run goes on: where it runs, how fast, what it may cost, and who has reviewed since.
+FREE_ON_RESUME = (
+    *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "expert", "num_bootstrap"),
+    *("judge_server.concurrency", "judge_server.base_urls", "policy_server.concurrency", "policy_server.base_urls"),
+)
 Experts = dict[StepKey, tuple[ExpertVerdict, ...]]
 
 
@@ -107,9 +117,12 @@ class Annotators(NamedTuple):
 
 def run(config: AnnotateConfig) -> Path:
     """Annotate as the settings say; returns the folder of the results."""
-    folder = begin(config)
     source = open_source(config)
-    cases = read_cases(source.cases)[: config.max_cases]
+    cases = read_cases(source.cases, require_steps=True)[: config.max_cases]
+    if config.estimate:
+        print(json.dumps(estimate(cases, config), indent=2))
+        return Path(config.output_dir)
+    folder = begin(config)
     save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date)
     with ExitStack() as open_things:
         journal = open_things.enter_context(Journal(folder / "journal.sqlite", is_paid=is_paid(config)))
@@ -139,6 +152,8 @@ def begin(config: AnnotateConfig) -> Path:
     """The folder of the results, log, seeds and threads."""
     folder = Path(config.output_dir)
     prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
+    if config.resume and (folder / CONFIG_FILE).is_file():
+        check_same_config(folder, config, FREE_ON_RESUME)
     start_log(folder)
     transformers_logging.disable_progress_bar()
     save_config(folder, config)
@@ -159,6 +174,13 @@ def open_source(config: AnnotateConfig) -> Source:
     folder = ensure_phantom(Path(config.output_dir).parent, config.data.phantom, config.data.annotators)
     collections = given or {"guidelines": str(folder / "guidelines.jsonl")}
     return Source(folder / "candidates.jsonl", folder, collections, folder / "truth.jsonl")
+
+
+def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str, Any]:
+    """What the run would cost at most; a server without a price here is taken to be ours."""
+    prices = PriceList(config.prices, is_free=False)
+    judge, policy = (prices.price(one.model) or ModelPrice() for one in (config.judge_server, config.policy_server))
+    return estimate_run(cases, config.retrieval, config.judge, config.monte_carlo, config.expert, judge, policy)
 
 
 def make_annotators(config: AnnotateConfig, source: Source, journal: Journal) -> Annotators:

@@ -37,9 +37,7 @@ class Sequence:
 
 
 def draw_outcomes(rng: np.random.Generator, chance: float, num: int) -> list[str]:
-    return [
-        "unread" if rng.random() < 0.05 else "right" if rng.random() < chance else "wrong" for _ in range(num)
-    ]
+    return ["unread" if rng.random() < 0.05 else "right" if rng.random() < chance else "wrong" for _ in range(num)]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -60,7 +58,10 @@ def test_a_stopped_step_has_the_label_of_all_planned_rollouts(rule: str, least: 
         whole = roll_out(CASE, wanted, Sequence(outcomes), fixed, consensus)
         for one, short, full in zip(wanted, stopped, whole, strict=True):
             assert full.num_total == 32 and full.stopping == "complete" and short.num_planned == 32
-            assert label_of_counts(one.judge, short, consensus) == label_of_counts(one.judge, full, consensus), (one, short)
+            assert label_of_counts(one.judge, short, consensus) == label_of_counts(one.judge, full, consensus), (
+                one,
+                short,
+            )
         assert sum(one.num_total for one in stopped) < sum(one.num_total for one in whole)
 
 
@@ -82,7 +83,9 @@ def test_decided_means_decided_for_every_completion() -> None:
                 for a, b in product(range(rest + 1), repeat=2)
                 if a + b <= rest
             }
-            found = is_decided(counts, lambda one, judge=judge, settings=settings: label_of_counts(judge, one, settings))
+            found = is_decided(
+                counts, lambda one, judge=judge, settings=settings: label_of_counts(judge, one, settings)
+            )
             assert found == (len(ends) == 1), (rule, judge, counts, ends)
 
 
@@ -94,9 +97,7 @@ def savings(judge: Label, chance: float, size: int, stopping: str = "exact", num
     outcomes = {one.steps: ["right" if rng.random() < chance else "wrong" for _ in range(32)] for one in wanted}
     settings = MonteCarloSettings(num_rollouts=32, rollouts_per_round=size, stopping=stopping)
     stopped = roll_out(CASE, wanted, Sequence(outcomes), settings, consensus)
-    whole = roll_out(
-        CASE, wanted, Sequence(outcomes), MonteCarloSettings(num_rollouts=32, stopping="fixed"), consensus
-    )
+    whole = roll_out(CASE, wanted, Sequence(outcomes), MonteCarloSettings(num_rollouts=32, stopping="fixed"), consensus)
     changed = [
         label_of_counts(judge, a, consensus) != label_of_counts(judge, b, consensus)
         for a, b in zip(stopped, whole, strict=True)
@@ -128,7 +129,12 @@ def test_nothing_is_run_where_the_judge_cannot_tell() -> None:
 
 
 def test_outcomes_are_kept_apart() -> None:
-    drawn = [Drawn(TEXTS["right"], 3, False), Drawn(TEXTS["wrong"], 2, False), Drawn("Hm.", 4, False), Drawn("So", 1, True)]
+    drawn = [
+        Drawn(TEXTS["right"], 3, False),
+        Drawn(TEXTS["wrong"], 2, False),
+        Drawn("Hm.", 4, False),
+        Drawn("So", 1, True),
+    ]
     counts = count_outcomes(drawn, CASE, MonteCarlo(num_correct=1, num_wrong=0))
     assert (counts.num_correct, counts.num_wrong, counts.num_unparsed, counts.num_truncated) == (4, 2, 4, 1)
 

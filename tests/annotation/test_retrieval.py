@@ -13,7 +13,12 @@ from medprm.annotation.retrieval import Retriever, case_query, fuse_rankings, pa
 from medprm.cases.schema import Case, ClinicalContext, GoldStandard
 from medprm.errors import InputError
 
-TEXTS = ["Effusion is fluid in the pleural space.", "Pneumothorax is air.", "CT comes first for the lung.", "Fluid, fluid."]
+TEXTS = [
+    "Effusion is fluid in the pleural space.",
+    "Pneumothorax is air.",
+    "CT comes first for the lung.",
+    "Fluid, fluid.",
+]
 PASSAGES = [Passage(f"g/{i}", "g", text) for i, text in enumerate(TEXTS)]
 
 

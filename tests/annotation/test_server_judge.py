@@ -117,7 +117,11 @@ def test_a_passage_cannot_close_its_fence_or_reach_another_case(text: str) -> No
     hostile = Passage("g/2", "g", text)
     prompt = judge_prompt(CASE, STEPS, [hostile, PASSAGE], show_answer=False)
     fence = prompt.split("between marks ")[1][:12]
-    assert fence not in text and prompt.count(f"</{fence}>") == 2 and prompt.index(text) < prompt.rindex("Answer with exactly 3")
+    assert (
+        fence not in text
+        and prompt.count(f"</{fence}>") == 2
+        and prompt.index(text) < prompt.rindex("Answer with exactly 3")
+    )
     other = CASE.model_copy(update={"case_id": "b"})
     assert fence not in judge_prompt(other, STEPS, [hostile, PASSAGE], show_answer=False)
     assert text not in judge_prompt(other, STEPS, [PASSAGE], show_answer=False)
@@ -132,5 +136,9 @@ def test_the_key_is_of_the_whole_purchase() -> None:
     ServerJudge(client, JudgeSettings(kind="server")).judge(CASE, "s", STEPS, [PASSAGE])
     request = client.asked[0]
     assert request.key("m") == replace(request, stage="other").key("m")
-    changed = [replace(request, round=1), replace(request, settings={"n": 2}), replace(request, messages=request.messages[:1])]
+    changed = [
+        replace(request, round=1),
+        replace(request, settings={"n": 2}),
+        replace(request, messages=request.messages[:1]),
+    ]
     assert len({request.key("m"), request.key("m2"), *(one.key("m") for one in changed)}) == 5
