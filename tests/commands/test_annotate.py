@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medprm.annotation.settings import ExpertSettings, MonteCarloSettings
+from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings
 from medprm.cases.jsonl import read_records
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.commands import annotate
@@ -101,6 +101,4 @@ def test_settings_that_contradict_each_other() -> None:
     with pytest.raises(InputError, match="simulated knows the truth"):
         AnnotateConfig(cases="a.jsonl", expert=ExpertSettings(kind="simulated"))
     with pytest.raises(InputError, match="judge_server.base_urls"):
-        from medprm.annotation.settings import JudgeSettings
-
         AnnotateConfig(judge=JudgeSettings(kind="server"))
