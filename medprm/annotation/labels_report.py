@@ -62,7 +62,7 @@ def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[s
         "agreement": _agreement(rows, measured, num_bootstrap),
     }
     if measured.truth:
-        truth = [measured.truth[one.key] for one in measured.steps]
+        truth: list[Label] = [measured.truth[one.key] for one in measured.steps]
         for name, labels in rows.items():
             report["sources"][name] |= _accuracies(labels, truth, clusters, weights)
         report["no_source"] = {"all_correct": _share([one == "correct" for one in truth], clusters, weights)}

@@ -92,8 +92,8 @@ class RuleJudge:
     def _answer(self, claim: str, context: str, question: str, facts: _Facts, claims: _Claims) -> StepVerdict:
         concluded = claims.test if "guideline" in question else claims.diagnosis
         if concluded is not None:
-            is_same = concluded.casefold() == claim.casefold()
-            return StepVerdict("correct" if is_same else "incorrect", f"the steps before it conclude {concluded}")
+            verdict: Label = "correct" if concluded.casefold() == claim.casefold() else "incorrect"
+            return StepVerdict(verdict, f"the steps before it conclude {concluded}")
         return _compare(facts.diagnoses, _together(context, facts, claims), claim)
 
 

@@ -372,7 +372,7 @@ def review(
     if settings.kind == "simulated":
         experts |= {key: would_say(key) for key in queue}
     has_simulated = would_say if settings.kind == "simulated" else None
-    known = {one.key: truth[one.key] for one in steps} if truth else {}
+    known: dict[StepKey, Label] = {one.key: truth[one.key] for one in steps} if truth else {}
     return Measured(steps, chances, order, experts, known, has_simulated), queue
 
 
