@@ -63,7 +63,7 @@ class RetrievalSettings:
 
     # Collection -> file (.jsonl, .parquet, .txt) or folder of texts; empty: the phantom's guideline passages.
     collections: dict[str, str] = field(default_factory=dict)
-    # Folder of a sentence-embedding model, searched beside BM25 and fused by rank; null: BM25 alone.
+    # Local folder of an encoder (safetensors, fast tokenizer), searched beside BM25 and fused by rank; null: BM25 alone.
     dense_model: str | None = None
     # Most passages taken for one step.
     num_passages: int = 8

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from medprm.annotation.calibration import step_chances
 from medprm.annotation.consensus import label_steps
 from medprm.annotation.counts import gold_answer
+from medprm.annotation.dense import DenseIndex
 from medprm.annotation.estimate import estimate_run
 from medprm.annotation.expert_queue import (
     QueuedStep,
@@ -185,15 +186,22 @@ def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str
 
 def make_annotators(config: AnnotateConfig, source: Source, journal: Journal) -> Annotators:
     """Index, judge and policy, as the settings name them."""
-    if not source.collections:
-        raise InputError("retrieval.collections is empty; name at least one: retrieval.collections.guidelines=FILE")
-    passages = read_collections(source.collections, config.retrieval.max_passage_words)
-    retriever = Retriever(passages, Path(config.output_dir).parent / "indexes")
-    logger.info("%d passages of %s are searched", len(passages), ", ".join(source.collections))
+    retriever = make_retriever(config, source)
     guard = Guard(config.guard, source.image_root)
     return Annotators(
         retriever, make_judge(config, source, guard, journal), make_policy(config, source, guard, journal)
     )
+
+
+def make_retriever(config: AnnotateConfig, source: Source) -> Retriever:
+    """All collections, by words and, where an encoder is named, by meaning."""
+    if not source.collections:
+        raise InputError("retrieval.collections is empty; name at least one: retrieval.collections.guidelines=FILE")
+    passages = read_collections(source.collections, config.retrieval.max_passage_words)
+    logger.info("%d passages of %s are searched", len(passages), ", ".join(source.collections))
+    indexes, encoder = Path(config.output_dir).parent / "indexes", config.retrieval.dense_model
+    dense = DenseIndex(passages, Path(encoder), indexes) if encoder else None
+    return Retriever(passages, indexes, dense)
 
 
 def is_paid(config: AnnotateConfig) -> bool:
