@@ -37,22 +37,25 @@ VERDICTS: dict[Any, Label] = {1: "correct", 0: "incorrect"}
 
 
 def load_med_prm(path: str | Path) -> Reading:
-    """The cases of a file; `refused` counts solutions without steps, and label lists of a wrong length."""
+    """The cases of a file; `refused` counts solutions without steps, `left_out` lists of labels that do not fit."""
     path = Path(path)
     questions = parse_json(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(questions, list):
         raise RecordError(f"{path}: expected a list of questions")
     refused: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     cases, num_read = [], 0
     for place, question in enumerate(questions):
         where = f"{path} question {place}"
         rows = _field(question, "solutions", list, where)
         num_read += len(rows)
         solutions = [
-            one for number, row in enumerate(rows) if (one := _solution(row, number, question, where, refused))
+            one
+            for number, row in enumerate(rows)
+            if (one := _solution(row, number, question, where, refused, left_out))
         ]
         cases.append(CaseSolutions(_case(question, where), solutions))
-    return Reading(cases, num_read, dict(refused))
+    return Reading(cases, num_read, dict(refused), dict(left_out))
 
 
 def _case(question: Mapping[str, Any], where: str) -> Case:
@@ -69,14 +72,16 @@ def _case(question: Mapping[str, Any], where: str) -> Case:
     )
 
 
-def _solution(row: Any, number: int, question: Mapping[str, Any], where: str, refused: Counter[str]) -> Solution | None:
+def _solution(
+    row: Any, number: int, question: Mapping[str, Any], where: str, refused: Counter[str], left_out: Counter[str]
+) -> Solution | None:
     where = f"{where} solution {number}"
     pieces = str(_field(row, "prm_processed_solution", str, where)).split(STEP_TOKEN)
     texts = [piece.strip() for piece in pieces if piece.strip()]
     if not texts:
         refused["no steps"] += 1
         return None
-    labels = {name: _labels(row, name, len(texts), refused) for name in ("prm_soft_label", HARD_RULE, *JUDGES)}
+    labels = {name: _labels(row, name, len(texts), left_out) for name in ("prm_soft_label", HARD_RULE, *JUDGES)}
     outcome = VERDICTS.get(row.get("orm_label"))
     answer = None if row.get("answer") is None else str(row["answer"])
     is_correct = {"correct": True, "incorrect": False}.get(outcome or "")
@@ -91,13 +96,13 @@ def _solution(row: Any, number: int, question: Mapping[str, Any], where: str, re
     )
 
 
-def _labels(row: Mapping[str, Any], name: str, num_steps: int, refused: Counter[str]) -> Sequence[Any] | None:
+def _labels(row: Mapping[str, Any], name: str, num_steps: int, left_out: Counter[str]) -> Sequence[Any] | None:
     found = row.get(name)
     if not isinstance(found, list) or not found:
-        refused[f"{name} is missing"] += 1
+        left_out[f"{name}, which is missing"] += 1
         return None
     if len(found) != num_steps:
-        refused[f"{name} has another length than the steps"] += 1
+        left_out[f"{name}, which has another length than the steps"] += 1
         return None
     return found
 

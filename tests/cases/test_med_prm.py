@@ -53,7 +53,8 @@ def test_every_source_is_kept(tmp_path: Path) -> None:
     reading = load_med_prm(write(tmp_path / "train.json"))
     (item,) = reading.cases
     assert (reading.num_read, reading.num_kept) == (3, 3)
-    assert reading.refused == {"prm_gemini_label has another length than the steps": 1}
+    assert not reading.refused
+    assert reading.left_out == {"prm_gemini_label, which has another length than the steps": 1}
     assert item.case.documents[0].text == "A passage." and item.case.metadata.source == "med_qa"
     for solution, (gemini, llama, soft, outcome) in zip(item.solutions, SOLUTIONS, strict=True):
         assert len(solution.solution_steps) == len(soft) and solution.is_correct == bool(outcome)
