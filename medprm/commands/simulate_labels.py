@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def table(plan: Plan) -> str:
-    """Every second budget, and where the target is reached."""
+    """Every budget, and where the target is reached."""
     agreed = plan.agreed_accuracy.value
     lines = [f"disputed {plan.disputed.value:.3f} of the steps; where judge and score agree, {agreed:.3f} are right"]
     lines.append("reviewed  accuracy [95 % interval]    dollars per 10,000 cases")
