@@ -1,7 +1,8 @@
-"""Which steps the experts see, in which order, and what they said.
+"""Which steps the experts see, and in which order.
 
 In: steps with the machines' verdicts. Out: the queue, ranked by the expected value of a review and capped by budget;
-verdicts read from a file. Expected value: the expert's accuracy minus the chance that the best guess is right anyway.
+what a simulated expert says. Expected value: the expert's accuracy minus the chance that the best guess is right
+anyway.
 """
 
 import hashlib
@@ -15,12 +16,9 @@ import numpy as np
 from medprm.annotation.consensus import judge_verdict
 from medprm.annotation.settings import ExpertSettings
 from medprm.cases.atomic import replaced_file
-from medprm.cases.parsing import parse_json
 from medprm.cases.schema import ExpertVerdict, Label, Record, Sources
 from medprm.cases.verdicts import majority
-from medprm.errors import InputError
 
-VERDICTS = ("correct", "incorrect", "neutral", "unknown")
 # What the ranking believes of the machines before any expert has spoken.
 PRIOR_CORRECT = 0.65
 JUDGE_ACCURACY = 0.75
@@ -139,39 +137,6 @@ def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
         "judge": [one.model_dump(mode="json", exclude_none=True) for one in sources.judge],
         "monte_carlo": [one.model_dump(mode="json", exclude_none=True) for one in sources.monte_carlo],
     }
-
-
-def read_expert_file(path: Path) -> dict[StepKey, tuple[ExpertVerdict, ...]]:
-    """Experts' verdicts by step, from JSON Lines.
-
-    A line has case_id, solution_id, step_id, verdict, expert_id, and note, seconds, date where known. InputError
-    names the line. One expert may speak once of a step; several experts may speak of one.
-    """
-    found: dict[StepKey, tuple[ExpertVerdict, ...]] = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"expert.path={path}: cannot be read ({error})") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        key, verdict = _expert_row(parse_json(line, f"{path}:{number}"), f"{path}:{number}")
-        before = found.get(key, ())
-        if verdict.expert_id in {one.expert_id for one in before}:
-            raise InputError(
-                f"{path}:{number}: expert {verdict.expert_id!r} speaks twice of {tuple(key)}; keep one line"
-            )
-        found[key] = (*before, verdict)
-    return found
-
-
-def _expert_row(row: Any, where: str) -> tuple[StepKey, ExpertVerdict]:
-    needed = (*StepKey._fields, "verdict", "expert_id")
-    allowed = {*needed, "note", "seconds", "date"}
-    if not isinstance(row, dict) or set(needed) - row.keys() or row.keys() - allowed:
-        raise InputError(f"{where}: expected an object with {', '.join(needed)}, and note, seconds, date where known")
-    if row["verdict"] not in VERDICTS or not isinstance(row["step_id"], int):
-        raise InputError(f"{where}: verdict {row['verdict']!r}, step_id {row['step_id']!r}; expected {VERDICTS}, 0 ...")
-    given = {name: row[name] for name in row if name not in StepKey._fields}
-    return StepKey(row["case_id"], row["solution_id"], row["step_id"]), ExpertVerdict.model_validate(given)
 
 
 def simulated_verdict(key: StepKey, truth: Label, settings: ExpertSettings) -> ExpertVerdict:

@@ -7,6 +7,7 @@ In: steps with the machines' verdicts, the experts' verdicts, the truth by step.
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from medprm.annotation.expert_queue import QueuedStep, StepKey, best_guess
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import ExpertVerdict, Label
-from medprm.statistics.agreement import pair_agreement
+from medprm.cases.verdicts import majority
+from medprm.statistics.agreement import krippendorff_alpha, pair_agreement, pearson
 from medprm.statistics.bootstrap import (
     Clusters,
     Estimate,
@@ -60,6 +62,8 @@ def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[s
         "machine_labels": dict(sorted(Counter(one.label for one in measured.steps).items())),
         "reviewed_share": len(measured.experts) / len(measured.steps),
         "agreement": _agreement(rows, measured, num_bootstrap),
+        "experts_together": _experts_together(measured, num_bootstrap),
+        "pearson": _correlations(measured, num_bootstrap),
     }
     if measured.truth:
         truth: list[Label] = [measured.truth[one.key] for one in measured.steps]
@@ -165,23 +169,61 @@ def _by_category(
 
 def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_bootstrap: int) -> dict[str, Any]:
     """Judge against score, and each against the experts."""
-    expert: list[Label] = [
-        best_guess(one, 0.5, measured.experts[one.key]) if one.key in measured.experts else "unknown"
-        for one in measured.steps
-    ]
+    expert = _expert_labels(measured)
     pairs = {
         "judge, monte_carlo_half": (rows["judge"], rows["monte_carlo_half"]),
         "judge, expert": (rows["judge"], expert),
         "monte_carlo_half, expert": (rows["monte_carlo_half"], expert),
     }
     ids = [one.group_id for one in measured.steps]
-    found: dict[str, Any] = {}
-    for name, (first, second) in pairs.items():
-        known = [[None if one == "unknown" else one for one in side] for side in (first, second)]
-        agreed = pair_agreement(known[0], known[1], ids, num_bootstrap)
-        numbers = {"raw_agreement": agreed.raw_agreement, "kappa": agreed.kappa, "ac1": agreed.ac1}
-        found[name] = {key: one.as_json() for key, one in numbers.items() if one.is_defined}
-    return found
+    return {name: _pair(first, second, ids, num_bootstrap) for name, (first, second) in pairs.items()}
+
+
+def _expert_labels(measured: Measured) -> list[Label]:
+    """The majority of the experts on every step; unknown where nobody spoke or could tell."""
+    return [majority([one.verdict for one in measured.experts.get(step.key, ())]) for step in measured.steps]
+
+
+def _pair(first: Sequence[Label], second: Sequence[Label], ids: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
+    """Raw agreement, Cohen's kappa and AC1 where both have a label."""
+    known = [[None if one == "unknown" else one for one in side] for side in (first, second)]
+    agreed = pair_agreement(known[0], known[1], ids, num_bootstrap)
+    numbers = {"raw_agreement": agreed.raw_agreement, "kappa": agreed.kappa, "ac1": agreed.ac1}
+    return {key: one.as_json() for key, one in numbers.items() if one.is_defined}
+
+
+def _experts_together(measured: Measured, num_bootstrap: int) -> dict[str, Any]:
+    """Steps that several experts decided: Krippendorff's alpha over all experts, and every two of them."""
+    said = [{one.expert_id: one.verdict for one in measured.experts.get(step.key, ())} for step in measured.steps]
+    ids = [one.group_id for one in measured.steps]
+    names = sorted({name for verdicts in said for name in verdicts})
+    ratings = [[verdicts.get(name, "unknown") for name in names] for verdicts in said]
+    known = [[None if one == "unknown" else one for one in unit] for unit in ratings]
+    alpha = krippendorff_alpha(known, ids, num_bootstrap)
+    pairs = {
+        f"{names[i]}, {names[j]}": _pair(
+            [unit[i] for unit in ratings], [unit[j] for unit in ratings], ids, num_bootstrap
+        )
+        for i, j in combinations(range(len(names)), 2)
+    }
+    found: dict[str, Any] = {"num_experts": len(names), "num_steps_of_several": alpha.n, "pairs": pairs}
+    return found | ({"alpha": alpha.as_json()} if alpha.is_defined else {})
+
+
+def _correlations(measured: Measured, num_bootstrap: int) -> dict[str, Any]:
+    """Pearson's r of the machines' scores with what the experts decided (correct 1, incorrect 0)."""
+    steps, decided = measured.steps, {"correct": 1.0, "incorrect": 0.0}
+    expert = [decided.get(one) for one in _expert_labels(measured)]
+    scores: dict[str, list[float | None]] = {
+        "monte_carlo_score, expert": [
+            one.num_correct / num if (num := one.num_correct + one.num_wrong) else None for one in steps
+        ],
+        "judge, expert": [decided.get(one.judge) for one in steps],
+        "ranking_chance, expert": list(measured.chances),
+    }
+    ids = [one.group_id for one in steps]
+    found = {name: pearson(side, expert, ids, num_bootstrap) for name, side in scores.items()}
+    return {name: one.as_json() for name, one in found.items() if one.is_defined}
 
 
 def _curve(measured: Measured, truth: Sequence[Label], clusters: Clusters, weights: np.ndarray) -> dict[str, Any]:

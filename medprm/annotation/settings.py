@@ -63,7 +63,7 @@ class RetrievalSettings:
 
     # Collection -> file (.jsonl, .parquet, .txt) or folder of texts; empty: the phantom's guideline passages.
     collections: dict[str, str] = field(default_factory=dict)
-    # Local folder of an encoder (safetensors, fast tokenizer), searched beside BM25 and fused by rank; null: BM25 alone.
+    # Local folder of an encoder (safetensors, fast tokenizer), searched beside BM25, fused by rank; null: BM25 alone.
     dense_model: str | None = None
     # Most passages taken for one step.
     num_passages: int = 8
@@ -146,7 +146,7 @@ class ExpertSettings:
     # none: nobody yet, the queue is written; simulated: the phantom's expert; file: verdicts from `path`; auto:
     # simulated for the phantom, none for cases of your own.
     kind: str = "auto"
-    # kind=file: JSON Lines of case_id, solution_id, step_id, verdict, expert_id.
+    # kind=file: JSON Lines of case_id, solution_id, step_id, verdict, expert_id; or Label Studio's export (.json).
     path: str | None = None
     # Most steps for experts, as a share of all steps.
     max_share: float = 0.3

@@ -23,13 +23,13 @@ from medprm.annotation.consensus import label_steps
 from medprm.annotation.counts import gold_answer
 from medprm.annotation.dense import DenseIndex
 from medprm.annotation.estimate import estimate_run
+from medprm.annotation.expert_files import read_expert_file
 from medprm.annotation.expert_queue import (
     QueuedStep,
     StepKey,
     pick_queue,
     queued_steps,
     rank_steps,
-    read_expert_file,
     review_value,
     simulated_verdict,
     write_queue,

@@ -1,7 +1,4 @@
-"""Ranking, budget, the experts' file, the simulated expert, and the fit to what experts have said."""
-
-import json
-from pathlib import Path
+"""Ranking, budget, the simulated expert, and the fit to what experts have said."""
 
 import numpy as np
 import pytest
@@ -13,12 +10,10 @@ from medprm.annotation.expert_queue import (
     believed_chance,
     pick_queue,
     rank_steps,
-    read_expert_file,
     simulated_verdict,
 )
 from medprm.annotation.settings import ExpertSettings
 from medprm.cases.schema import ExpertVerdict, Label
-from medprm.errors import InputError
 
 
 def step(
@@ -71,19 +66,3 @@ def test_a_fit_learns_that_the_judge_is_blind() -> None:
     seen_wrong = [c for c, one in zip(chances, steps, strict=True) if one.judge == "incorrect"]
     assert max(blind_wrong) < 0.2 and max(seen_wrong) < 0.2
     assert step_chances(steps, {})[1] is False
-
-
-def test_experts_file(tmp_path: Path) -> None:
-    path = tmp_path / "experts.jsonl"
-    row = {"case_id": "c", "solution_id": "s", "step_id": 0, "verdict": "incorrect", "expert_id": "r1", "seconds": 30.0}
-    path.write_text("\n".join(json.dumps(one) for one in (row, row | {"expert_id": "r2", "verdict": "unknown"})))
-    found = read_expert_file(path)
-    assert [one.verdict for one in found[StepKey("c", "s", 0)]] == ["incorrect", "unknown"]
-    for bad, message in [
-        (row | {"verdict": "maybe"}, "verdict 'maybe'"),
-        (row | {"surprise": 1}, "expected an object"),
-        (row, "speaks twice"),
-    ]:
-        path.write_text(json.dumps(row) + "\n" + json.dumps(bad) + "\n")
-        with pytest.raises(InputError, match=rf"experts.jsonl:2.*{message}"):
-            read_expert_file(path)
