@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from medprm.annotation.dawid_skene import consensus_chances
 from medprm.annotation.expert_queue import QueuedStep, StepKey, best_guess
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import ExpertVerdict, Label
@@ -82,7 +83,9 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
     judge: list[Label] = [one.judge for one in steps]
     fused: list[Label] = [one.label for one in steps]
     reviewed: list[Label] = [_with_expert(one, measured.experts) for one in steps]
-    return {
+    fitted = consensus_chances(steps, measured.experts)
+    dawid_skene: list[Label] = [] if fitted is None else ["correct" if one >= 0.5 else "incorrect" for one in fitted]
+    rows = {
         "judge": judge,
         "monte_carlo_value": [_by_score(one, 0.0) for one in steps],
         "monte_carlo_half": [_by_score(one, 0.5) for one in steps],
@@ -92,6 +95,7 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
             best_guess(one, chance, measured.experts.get(one.key, ())) for one, chance in guessed
         ],
     }
+    return rows | ({"dawid_skene": dawid_skene} if dawid_skene else {})
 
 
 def write_report(folder: Path, report: Mapping[str, Any], title: str, notes: Sequence[str]) -> None:

@@ -34,6 +34,16 @@ def measured(num: int, num_double: int) -> Measured:
     return Measured(steps, [0.5 + 0.001 * i for i in range(num)], list(range(num)), experts, {}, None)
 
 
+def test_dawid_skene_stands_beside_the_rule_where_experts_have_spoken() -> None:
+    given = measured(200, 0)
+    few = given._replace(experts=dict(list(given.experts.items())[:60]))
+    truth: dict[StepKey, Label] = {one.key: "correct" if one.num_correct > 8 else "incorrect" for one in given.steps}
+    sources = report_of(few._replace(truth=truth))["sources"]
+    assert sources["dawid_skene"]["coverage"]["value"] == 1
+    assert sources["dawid_skene"]["accuracy"]["value"] > 0.9 > sources["judge"]["accuracy"]["value"] + 0.2
+    assert "dawid_skene" not in report_of(given._replace(experts={}))["sources"]
+
+
 def test_an_expert_who_cannot_tell_agrees_with_nobody() -> None:
     given = measured(60, 0)
     cannot_tell = {key: (ExpertVerdict(verdict="unknown", expert_id="a"),) for key in given.experts}
