@@ -9,8 +9,16 @@ from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from medprm.annotation.settings import SimulatedSettings
+from medprm.annotation.settings import (
+    ConsensusSettings,
+    ExpertSettings,
+    JudgeSettings,
+    MonteCarloSettings,
+    RetrievalSettings,
+    SimulatedSettings,
+)
 from medprm.cases.phantom.settings import PhantomSettings
+from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
 from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings
 from medprm.errors import InputError
 from medprm.evaluation.settings import EvaluationSettings
@@ -24,6 +32,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 PROTOCOLS = ("own", "medprm_reward")
 BUILT_IN = "cxr"
+PHANTOM_CASES = 32  # what annotate does of the phantom in about three minutes on two cores
 
 
 @dataclass
@@ -249,6 +258,87 @@ class EvaluateConfig:
 
 
 @dataclass
+class AnnotateConfig:
+    """`python annotate.py`."""
+
+    # Names the run; the folder follows from it.
+    run_name: str = "cxr"
+    # The run's folder.
+    output_dir: str = "outputs/cxr_labels"
+    # Go on with the run in output_dir; what was bought or computed is not done again.
+    resume: bool = False
+    # Delete a run that is in output_dir.
+    overwrite: bool = False
+    # Of every random number.
+    seed: int = 0
+    # CPU threads of this process; null: all cores.
+    num_threads: int | None = None
+    # The date that the records carry (no clock is read, so that a run gives the same bytes again).
+    date: str | None = None
+    data: DataSettings = field(default_factory=DataSettings)
+    # File of cases with solutions (.jsonl, .parquet); null: the train split of data.path, or the phantom's candidates.
+    cases: str | None = None
+    # Folder that image paths start from; null: the folder of `cases`.
+    image_root: str | None = None
+    # Only the first so many cases; null: all of a file, PHANTOM_CASES of the phantom's.
+    max_cases: int | None = None
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    monte_carlo: MonteCarloSettings = field(default_factory=MonteCarloSettings)
+    consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
+    expert: ExpertSettings = field(default_factory=ExpertSettings)
+    # judge.kind=server: where it is.
+    judge_server: ServerSettings = field(default_factory=ServerSettings)
+    # monte_carlo.policy=server: where it is.
+    policy_server: ServerSettings = field(default_factory=ServerSettings)
+    # Where cases may go.
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    # What models outside cost.
+    prices: PriceSettings = field(default_factory=PriceSettings)
+    # Most dollars for bought calls, those under way at their worst; null: no limit. The run stops cleanly before it.
+    budget_dollars: float | None = None
+    # Say what the run would cost, and send nothing.
+    estimate: bool = False
+    # What an hour of computing on this site costs: a line of the ledger.
+    dollars_per_compute_hour: float = 0.0
+    # Resamples of the report's intervals.
+    num_bootstrap: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise InputError(
+                "resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one"
+            )
+        if self.max_cases is not None and self.max_cases < 1:
+            raise InputError(f"max_cases is {self.max_cases}; expected null or 1 or more")
+        if self.cases is None and self.image_root is not None:
+            raise InputError("image_root is set but cases is null: a data folder and the phantom know their images")
+        if self.cases is not None and self.data.path is not None:
+            raise InputError(f"cases={self.cases} and data.path={self.data.path}: two sources of cases; leave one out")
+        if not self.is_phantom and self.expert.kind == "simulated":
+            raise InputError("expert.kind=simulated knows the truth of the phantom only, not of cases of your own")
+        for kind, server, name in (
+            (self.judge.kind, self.judge_server, "judge"),
+            (self.monte_carlo.policy, self.policy_server, "policy"),
+        ):
+            if (kind == "server") != bool(server.base_urls):
+                raise InputError(
+                    f"{name} is {kind!r} and {name}_server.base_urls is {list(server.base_urls)}: addresses go with a "
+                    "server, and only with one"
+                )
+        if self.expert.kind == "auto":
+            self.expert.kind = "simulated" if self.is_phantom else "none"
+        if self.is_phantom and self.max_cases is None:
+            self.max_cases = PHANTOM_CASES
+        _check_threads(self.num_threads)
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the built-in cases are annotated."""
+        return self.cases is None and self.data.path is None
+
+
+@dataclass
 class EvaluateComposition(EvaluateConfig):
     """What Hydra composes for `evaluate`: an experiment may set these for training, and serves both verbs."""
 
@@ -262,10 +352,15 @@ class EvaluateComposition(EvaluateConfig):
 
 TRAINING_ONLY = ("labels", "encoding", "packing")
 
-Config = TypeVar("Config", bound=TrainConfig | EvaluateConfig)
+AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig
+Config = TypeVar("Config", bound=AnyConfig)
 
-SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
-COMPOSITIONS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = SCHEMAS | {"evaluate": EvaluateComposition}
+SCHEMAS: dict[str, type[AnyConfig]] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "annotate": AnnotateConfig,
+}
+COMPOSITIONS: dict[str, type[AnyConfig]] = SCHEMAS | {"evaluate": EvaluateComposition}
 
 
 def typed(composed: DictConfig, schema: type[Config]) -> Config:

@@ -24,7 +24,7 @@ import yaml
 
 from medprm import __version__
 from medprm.cases.atomic import replaced_file
-from medprm.config import EvaluateConfig, TrainConfig
+from medprm.config import AnyConfig
 from medprm.errors import InputError
 from medprm.tracking import redact
 
@@ -153,20 +153,20 @@ def set_seed_and_threads(seed: int, num_threads: int | None) -> None:
     torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // here))
 
 
-def save_config(folder: Path, config: TrainConfig | EvaluateConfig) -> None:
+def save_config(folder: Path, config: AnyConfig) -> None:
     """The resolved settings as YAML."""
     if is_first_process():
         _write(folder / CONFIG_FILE, yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
 
 
-def check_same_config(folder: Path, config: TrainConfig) -> None:
-    """A run goes on with the settings it began with, else RunError naming the keys that differ."""
+def check_same_config(folder: Path, config: AnyConfig, free: tuple[str, ...] = FREE_ON_RESUME) -> None:
+    """A run goes on with the settings it began with but for the `free` ones, else RunError naming what differs."""
     saved = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     before, now = flat(saved), flat(asdict(config))
     differ = [
         f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not key.startswith((*FREE_ON_RESUME, *PARTS_OF_A_STEP))
+        if before.get(key) != now.get(key) and not key.startswith((*free, *PARTS_OF_A_STEP))
     ]
     ranks_before = int(read_run(folder).get("num_processes", num_processes()))
     steps = [

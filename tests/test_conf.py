@@ -13,7 +13,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf.errors import ConfigKeyError
 
 from medprm.commands.entry import run_verb, store_schemas
-from medprm.config import SCHEMAS, EvaluateConfig, TrainConfig, typed
+from medprm.config import SCHEMAS, AnnotateConfig, EvaluateConfig, TrainConfig, typed
 from medprm.encoding.settings import LABEL_KINDS
 from medprm.errors import InputError
 from medprm.training.planning import stage_of
@@ -26,7 +26,7 @@ SCALE_ALONE = ("model", "tuning", "deepspeed")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "scale", "sweep")
+    if path.parent.name not in ("experiment", "scale", "sweep", "prices")
 )
 
 
@@ -181,6 +181,14 @@ def test_evaluation_does_not_take_what_the_checkpoint_says(
 def test_every_experiment_evaluates(experiment: str) -> None:
     config = typed(composed("evaluate", f"+experiment={experiment}", *needs_path(experiment)), EvaluateConfig)
     assert config.output_dir == f"outputs/{experiment}"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_annotates(experiment: str) -> None:
+    config = typed(composed("annotate", f"+experiment={experiment}", *needs_path(experiment)), AnnotateConfig)
+    assert config.output_dir == f"outputs/{experiment}_labels"
+    assert config.prices.date and config.prices.models["gemini-2.5-flash-lite"].input > 0
+    assert config.expert.kind == ("simulated" if experiment == "cxr" else "none")
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -21,6 +21,7 @@ atexit.register(say)
 STARTS = {
     "train.py": ["train.py", "--help"],
     "evaluate.py": ["evaluate.py", "--help"],
+    "annotate.py": ["annotate.py", "--help"],
     "train.py, safe path": ["-P", "train.py", "--help"],
     "python -m evaluate": ["-m", "evaluate", "--help"],
     "pytest": [str(Path(sys.executable).with_name("pytest")), "--collect-only", "-q", "tests/test_rooms.py"],
@@ -75,7 +76,7 @@ def test_evaluate_is_hugging_faces_in_this_process() -> None:
     assert spec is not None and spec.origin is not None and is_hugging_faces(Path(spec.origin))
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "annotate"])
 def test_importing_a_script_does_nothing(name: str) -> None:
     spec = importlib.util.spec_from_file_location(f"{name}_as_a_module", ROOT / f"{name}.py")
     assert spec is not None and spec.loader is not None
@@ -86,7 +87,7 @@ def test_importing_a_script_does_nothing(name: str) -> None:
     assert len((ROOT / f"{name}.py").read_text().splitlines()) <= 25
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "annotate"])
 def test_help_is_quick_and_shows_the_common_commands(name: str, tmp_path: Path) -> None:
     seconds = []
     for _ in range(2):  # the first may have to compile

@@ -1,53 +1,142 @@
-"""The consensus rule: from the raw verdicts of a step to its fused label.
+"""The consensus rule: from the raw verdicts of a step to its fused label. The truth table is in docs/annotation.md.
 
-judge + and Monte Carlo score > 0.7 -> correct; judge - and score < 0.3 -> incorrect; all else is disputed and goes
-to the expert, whose verdict wins. A disputed step without an expert's verdict is unknown, never incorrect.
+The brief's rule: judge + and Monte Carlo score > 0.7 -> correct, confidence min(score, 0.95); judge - and score < 0.3
+-> incorrect, min(1 - score, 0.95); all else is disputed: unknown, 0.5, and goes to the expert, whose verdict wins.
+Rollouts that were stopped early decide a label only where every completion of the plan gives the same one.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from medprm.annotation.counts import is_decided, num_remaining
 from medprm.annotation.settings import ConsensusSettings
-from medprm.cases.schema import Label, Sources, Step
-from medprm.cases.verdicts import majority, share_correct
+from medprm.cases.schema import Label, MonteCarlo, Sources, Step
+from medprm.cases.verdicts import majority, share_so_far
+from medprm.errors import InputError
 
 SIGN = {"correct": "+", "incorrect": "-", "neutral": "="}
 EXPERT_CONFIDENCE = 0.95  # as the brief's example gives an expert's verdict
+MOST_CONFIDENT = 0.95
+UNCERTAIN = 0.5
+EXACT, SEQUENTIAL, COMPLETE, NOT_NEEDED = "exact", "sequential", "complete", "judge_unknown"
+
+
+class UndecidedError(InputError):
+    """The rollouts kept do not decide the label that is asked for."""
 
 
 class Fused(NamedTuple):
-    """A label, how sure we are of it (None: there is no label), and the way it came about."""
+    """A label, how sure we are of it, and the way it came about."""
 
     label: Label
-    confidence: float | None
+    confidence: float
     method: str
 
 
+UNRESOLVED = Fused("unknown", UNCERTAIN, "unresolved")
+
+
 def fuse(sources: Sources, settings: ConsensusSettings) -> Fused:
-    """The fused label of one step."""
+    """The fused label of one step. UndecidedError where rollouts stopped early leave it open."""
     expert = majority([verdict.verdict for verdict in sources.expert])
     if expert != "unknown":
         return Fused(expert, EXPERT_CONFIDENCE, "expert_verified")
-    judge, score = judge_verdict(sources), share_correct(sources.monte_carlo)
-    if judge == "correct" and score is not None and score > settings.mc_correct_above:
-        return Fused("correct", (1.0 + score) / 2, "rag_mc_consensus")
-    if judge == "incorrect" and score is not None and score < settings.mc_incorrect_below:
-        return Fused("incorrect", (2.0 - score) / 2, "rag_mc_consensus")
-    return Fused("unknown", None, "unresolved")
+    judge = judge_verdict(sources)
+    _check_decided(sources.monte_carlo, judge, settings)
+    return fuse_machines(judge, machine_score(sources, settings), settings)
+
+
+def fuse_machines(judge: Label, score: float | None, settings: ConsensusSettings) -> Fused:
+    """The rule itself; `score` None: too few readable rollouts."""
+    if settings.rule == "judge":
+        return Fused(judge, UNCERTAIN, "judge_only") if judge != "unknown" else UNRESOLVED
+    if score is None:
+        return UNRESOLVED
+    if settings.rule == "value":
+        return Fused("correct" if score > 0 else "incorrect", min(max(score, 1 - score), MOST_CONFIDENT), "mc_value")
+    if settings.rule == "keep_if_agree":
+        is_kept = judge == ("correct" if score > 0 else "incorrect")
+        return Fused(judge, min(max(score, 1 - score), MOST_CONFIDENT), "keep_if_agree") if is_kept else UNRESOLVED
+    if judge == "correct" and score > settings.mc_correct_above:
+        return Fused("correct", min(score, MOST_CONFIDENT), "rag_mc_consensus")
+    if judge == "incorrect" and score < settings.mc_incorrect_below:
+        return Fused("incorrect", min(1.0 - score, MOST_CONFIDENT), "rag_mc_consensus")
+    return UNRESOLVED
 
 
 def judge_verdict(sources: Sources) -> Label:
     return majority([verdict.verdict for verdict in sources.judge])
 
 
+def machine_score(sources: Sources, settings: ConsensusSettings) -> float | None:
+    """The Monte Carlo score; at the answer step, which has no rollouts, the outcome (1 or 0)."""
+    if not sources.monte_carlo and sources.outcome:
+        outcome = majority([one.verdict for one in sources.outcome])
+        return {"correct": 1.0, "incorrect": 0.0}.get(outcome)
+    num_readable = sum(run.num_correct + run.num_wrong for run in sources.monte_carlo)
+    return share_so_far(sources.monte_carlo) if num_readable >= settings.min_readable else None
+
+
+def label_of_counts(judge: Label, counts: MonteCarlo, settings: ConsensusSettings) -> Label:
+    """The label of a step with these rollouts, were they all."""
+    return fuse_machines(judge, machine_score(Sources(monte_carlo=(counts,)), settings), settings).label
+
+
 def label_step(step: Step, sources: Sources, settings: ConsensusSettings) -> Step:
     """The step with its sources and everything that is derived from them."""
-    fused = fuse(sources, settings)
+    return _derived(step, sources, fuse(sources, settings))
+
+
+def label_steps(steps: Sequence[Step], sources: Sequence[Sources], settings: ConsensusSettings) -> list[Step]:
+    """All steps of a solution: as `label_step`, and what the settings say of the answer and of what follows an error.
+
+    An expert's verdict stands everywhere.
+    """
+    labelled, has_error = [], False
+    for number, (step, given) in enumerate(zip(steps, sources, strict=True)):
+        fused = fuse(given, settings)
+        if fused.method != "expert_verified":
+            if number == len(steps) - 1:
+                fused = _at_answer(given, fused, settings)
+            if has_error and settings.after_first_error == "unknown":
+                fused = Fused("unknown", UNCERTAIN, "after_first_error")
+            elif has_error and settings.after_first_error == "incorrect":
+                fused = Fused("incorrect", fused.confidence, "after_first_error")
+        has_error |= fused.label == "incorrect"
+        labelled.append(_derived(step, given, fused))
+    return labelled
+
+
+def _at_answer(sources: Sources, fused: Fused, settings: ConsensusSettings) -> Fused:
+    outcome = majority([one.verdict for one in sources.outcome])
+    if settings.answer_step == "unknown":
+        return Fused("unknown", UNCERTAIN, "answer_step")
+    if settings.answer_step == "outcome" and outcome != "unknown":
+        return Fused(outcome, MOST_CONFIDENT, "outcome")
+    return fused
+
+
+def _derived(step: Step, sources: Sources, fused: Fused) -> Step:
     derived = {
         "label": fused.label,
         "confidence": fused.confidence,
         "annotation_method": fused.method,
         "rag_label": SIGN.get(judge_verdict(sources)),
-        "mc_score": share_correct(sources.monte_carlo),
+        "mc_score": share_so_far(sources.monte_carlo),
         "sources": sources,
     }
     return step.model_copy(update={name: value for name, value in derived.items() if value is not None})
+
+
+def _check_decided(runs: Sequence[MonteCarlo], judge: Label, settings: ConsensusSettings) -> None:
+    """One run stopped early must be decided by this rule; several runs, of which one stopped early, never are."""
+    short = [run for run in runs if num_remaining(run) and run.stopping != SEQUENTIAL]
+    if not short or settings.rule == "judge":
+        return
+    if len(runs) == 1 and is_decided(short[0], lambda counts: label_of_counts(judge, counts, settings)):
+        return
+    raise UndecidedError(
+        f"{short[0].num_total} of {short[0].num_planned} rollouts were run ({short[0].stopping}), and they do not "
+        f"decide the label by rule {settings.rule} with thresholds {settings.mc_incorrect_below} and "
+        f"{settings.mc_correct_above}; annotate with monte_carlo.stopping=fixed, or with the rule it was stopped for"
+    )

@@ -1,14 +1,34 @@
-"""Settings of the consensus rule and of the simulated annotators."""
+"""Settings of annotation: retrieval, judge, rollouts, consensus, experts, and the simulated annotators."""
 
 from dataclasses import dataclass, field
 
 from medprm.errors import InputError
 
+RULES = ("brief", "value", "judge", "keep_if_agree")
+ANSWER_STEPS = ("outcome", "rule", "unknown")
+AFTER_FIRST_ERROR = ("keep", "unknown", "incorrect")
+STOPPING = ("exact", "sequential", "fixed")
+JUDGES = ("rule", "server")
+POLICIES = ("tiny", "server")
+UNSEEN = ("unknown", "correct")
+EXPERTS = ("auto", "none", "simulated", "file")
+
 
 @dataclass
 class ConsensusSettings:
+    """From the verdicts of a step to its label; the truth table is in docs/annotation.md."""
+
+    # brief: judge and Monte Carlo score agree beyond the thresholds; value: score > 0; judge: its verdict alone;
+    # keep_if_agree: judge + with score > 0, or judge - with score 0.
+    rule: str = "brief"
     mc_correct_above: float = 0.7  # judge + and Monte Carlo score above this: correct
     mc_incorrect_below: float = 0.3  # judge - and Monte Carlo score below this: incorrect
+    min_readable: int = 1  # fewer readable rollouts are no score
+    # The last step, whose rollouts only repeat the outcome. outcome: its label is whether the answer is right; rule: as
+    # any other step; unknown: masked.
+    answer_step: str = "rule"
+    # Steps behind the first incorrect one. keep: as judged; unknown: masked; incorrect: as Med-PRM trains.
+    after_first_error: str = "keep"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mc_incorrect_below <= self.mc_correct_above <= 1.0:
@@ -16,6 +36,10 @@ class ConsensusSettings:
                 f"consensus thresholds {self.mc_incorrect_below} and {self.mc_correct_above}: expected "
                 "0 <= mc_incorrect_below <= mc_correct_above <= 1"
             )
+        check_choice("consensus.rule", self.rule, RULES)
+        check_choice("consensus.answer_step", self.answer_step, ANSWER_STEPS)
+        check_choice("consensus.after_first_error", self.after_first_error, AFTER_FIRST_ERROR)
+        check_least("consensus.min_readable", self.min_readable, 1)
 
 
 @dataclass
@@ -31,3 +55,130 @@ class SimulatedSettings:
     expert_accuracy: float = 0.98  # chance that the expert's verdict on a step is the truth
     expert_cannot_tell: float = 0.03  # chance that the expert says "unknown"
     consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
+
+
+@dataclass
+class RetrievalSettings:
+    """Where evidence comes from and how much of it is read."""
+
+    # Collection -> file (.jsonl, .parquet, .txt) or folder of texts; empty: the phantom's guideline passages.
+    collections: dict[str, str] = field(default_factory=dict)
+    # Local folder of an encoder (safetensors, fast tokenizer), searched beside BM25, fused by rank; null: BM25 alone.
+    dense_model: str | None = None
+    # Most passages taken for one step.
+    num_passages: int = 8
+    # Words of the longest passage; longer ones are split at sentences, and counted.
+    max_passage_words: int = 250
+    # Tokens of evidence in one judge's prompt; passages are packed whole.
+    max_tokens: int = 3072
+
+    def __post_init__(self) -> None:
+        for name in ("num_passages", "max_passage_words", "max_tokens"):
+            check_least(f"retrieval.{name}", getattr(self, name), 1)
+
+
+@dataclass
+class JudgeSettings:
+    """Who reads a solution against the evidence and says + or - of each step."""
+
+    # rule: the built-in text-only judge of the phantom's sentences; server: a model at an OpenAI-compatible address.
+    kind: str = "rule"
+    # kind=rule: what it says of a step that it would have to see the film for: unknown, or correct (as a blind language
+    # model that finds nothing against it).
+    unseen: str = "correct"
+    # kind=server: the reference answer stands in the prompt, as in Med-PRM's published code.
+    show_answer: bool = False
+    # kind=server: images stand in the prompt, at most so many pixels long.
+    show_images: bool = True
+    max_image_pixels: int = 1024
+    # kind=server: most rounds of asking again for an answer that could not be used.
+    max_rounds: int = 3
+    # kind=server: tokens of the longest answer.
+    max_answer_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        check_choice("judge.kind", self.kind, JUDGES)
+        check_choice("judge.unseen", self.unseen, UNSEEN)
+        for name in ("max_rounds", "max_answer_tokens"):
+            check_least(f"judge.{name}", getattr(self, name), 1)
+
+
+@dataclass
+class MonteCarloSettings:
+    """Rollouts of step prefixes."""
+
+    # tiny: the shipped base in this process; server: an OpenAI-compatible address that can continue a text.
+    policy: str = "tiny"
+    # policy=server: how it goes on from a prefix. continue_final_message: as vLLM continues the assistant's turn;
+    # prompt: by asking for it, for servers that cannot.
+    continuation: str = "continue_final_message"
+    # Planned rollouts of a step: 32 in the brief, 16 in VisualPRM.
+    num_rollouts: int = 32
+    temperature: float = 0.7
+    # Tokens of the longest continuation; one that has not ended by then is truncated.
+    max_new_tokens: int = 160
+    # exact: stop where the label can no longer change; sequential: where it changes with a chance below
+    # `sequential_error`; fixed: never.
+    stopping: str = "exact"
+    sequential_error: float = 0.01
+    # Rollouts drawn before it is looked again whether to stop.
+    rollouts_per_round: int = 4
+    # Prefixes continued at a time in this process: bounds the memory.
+    batch_prefixes: int = 48
+
+    def __post_init__(self) -> None:
+        check_choice("monte_carlo.policy", self.policy, POLICIES)
+        check_choice("monte_carlo.continuation", self.continuation, ("continue_final_message", "prompt"))
+        check_choice("monte_carlo.stopping", self.stopping, STOPPING)
+        for name in ("num_rollouts", "max_new_tokens", "rollouts_per_round", "batch_prefixes"):
+            check_least(f"monte_carlo.{name}", getattr(self, name), 1)
+        if not 0 < self.sequential_error < 0.5 or self.temperature <= 0:
+            raise InputError(
+                f"monte_carlo.sequential_error is {self.sequential_error}, temperature {self.temperature}; "
+                "expected 0 < sequential_error < 0.5 and temperature > 0"
+            )
+
+
+@dataclass
+class ExpertSettings:
+    """Who decides what the machines dispute, and how much of it."""
+
+    # none: nobody yet, the queue is written; simulated: the phantom's expert; file: verdicts from `path`; auto:
+    # simulated for the phantom, none for cases of your own.
+    kind: str = "auto"
+    # kind=file: JSON Lines of case_id, solution_id, step_id, verdict, expert_id; or Label Studio's export (.json).
+    path: str | None = None
+    # Most steps for experts, as a share of all steps.
+    max_share: float = 0.3
+    # kind=simulated: share of the steps that are drawn at random first; what is said of them fits the ranking.
+    pilot_share: float = 0.05
+    # all: every step goes to the experts (an evaluation set); disputed: what the rule leaves open.
+    steps: str = "disputed"
+    # Minutes that an expert spends on a step, and what an hour costs: lines of the ledger.
+    minutes_per_step: float = 1.0
+    dollars_per_hour: float = 37.0
+    # kind=simulated: chances of a right verdict and of "cannot tell", and the seed of its mistakes.
+    accuracy: float = 0.98
+    cannot_tell: float = 0.03
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("expert.kind", self.kind, EXPERTS)
+        check_choice("expert.steps", self.steps, ("disputed", "all"))
+        if (self.kind == "file") != (self.path is not None):
+            raise InputError(f"expert.kind={self.kind} and expert.path={self.path}: a path goes with kind=file only")
+        for name in ("max_share", "pilot_share", "accuracy", "cannot_tell"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"expert.{name} is {getattr(self, name)}; expected a share in [0, 1]")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises InputError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise InputError(f"{name}: {value!r}; expected one of {', '.join(allowed)}")
+
+
+def check_least(name: str, value: float, least: float) -> None:
+    """Raises InputError where `value` is below `least`."""
+    if value < least:
+        raise InputError(f"{name} is {value}; expected {least} or more")

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from medprm.cases.schema import CaseSolutions
@@ -10,11 +11,15 @@ logger = logging.getLogger(__name__)
 
 
 class Reading(NamedTuple):
-    """`num_read` solutions were in the source; `refused` (reason -> count) of them are not in `cases`."""
+    """`num_read` solutions were in the source; `refused` (reason -> count) of them are not in `cases`.
+
+    `left_out` (what -> count) is missing from solutions that were kept.
+    """
 
     cases: list[CaseSolutions]
     num_read: int
     refused: Mapping[str, int]
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @property
     def num_kept(self) -> int:
@@ -25,3 +30,5 @@ class Reading(NamedTuple):
         logger.info("%s: %d solutions read, %d kept, %d cases", source, self.num_read, self.num_kept, len(self.cases))
         for reason, count in self.refused.items():
             logger.warning("%s: %d solutions refused: %s", source, count, reason)
+        for what, count in self.left_out.items():
+            logger.warning("%s: left out of %d solutions: %s", source, count, what)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from medprm.cases.schema import Label, MonteCarlo
+from medprm.errors import InputError
 
 
 def majority(verdicts: Sequence[Label]) -> Label:
@@ -18,7 +19,21 @@ def majority(verdicts: Sequence[Label]) -> Label:
 
 
 def share_correct(runs: Sequence[MonteCarlo]) -> float | None:
-    """Share of correct rollouts among the readable ones, over all runs; None where no rollout could be read."""
+    """Share of correct rollouts among the readable ones, over all runs; None where no rollout could be read.
+
+    InputError where a run was stopped early: what was run is no sample of a stated size. See `share_so_far`.
+    """
+    for run in runs:
+        if run.num_planned is not None and run.num_total < run.num_planned:
+            raise InputError(
+                f"a Monte Carlo score is asked for, but {run.num_total} of {run.num_planned} rollouts were run "
+                f"(stopping: {run.stopping}); annotate with monte_carlo.stopping=fixed, or train on labels=hybrid"
+            )
+    return share_so_far(runs)
+
+
+def share_so_far(runs: Sequence[MonteCarlo]) -> float | None:
+    """The same share of what was run, whether or not it was stopped early."""
     num_correct = sum(run.num_correct for run in runs)
     num_readable = num_correct + sum(run.num_wrong for run in runs)
     return num_correct / num_readable if num_readable else None

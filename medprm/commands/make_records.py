@@ -15,13 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medprm.annotation.consensus import label_steps
+from medprm.annotation.settings import ConsensusSettings
 from medprm.cases.atomic import replaced_file
 from medprm.cases.folder import DESCRIPTION, SPLITS, SUFFIXES
 from medprm.cases.jsonl import write_cases
+from medprm.cases.med_prm import load_med_prm
 from medprm.cases.mrben import load_mrben
 from medprm.cases.nih import read_nih
 from medprm.cases.reading import Reading
-from medprm.cases.schema import CaseSolutions
+from medprm.cases.schema import CaseSolutions, Solution, Sources
 from medprm.cases.splits import SHARES, check_leakage, split_by_patient
 from medprm.cases.vqa_rad import load_vqa_rad
 from medprm.errors import InputError
@@ -42,8 +45,26 @@ def _read_nih(folder: Path, seed: int) -> Reading:
     return Reading(cases, sum(len(item.solutions) for item in cases), {})
 
 
+def _read_med_prm(folder: Path, _seed: int) -> Reading:
+    """Every source kept, and the label that the brief's rule makes of them; `annotate` is not needed for it."""
+    files = sorted(folder.glob("*.json"))
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files) or "none"
+        raise InputError(f"{folder}: expected one .json file of Med-PRM's training records; found {names}")
+    reading = load_med_prm(files[0])
+    cases = [CaseSolutions(item.case, [_fused(one) for one in item.solutions]) for item in reading.cases]
+    return reading._replace(cases=cases)
+
+
+def _fused(solution: Solution) -> Solution:
+    sources = [step.sources or Sources() for step in solution.solution_steps]
+    steps = label_steps(solution.solution_steps, sources, ConsensusSettings())
+    return solution.model_copy(update={"solution_steps": tuple(steps)})
+
+
 SOURCES: dict[str, Source] = {
     "nih": Source("cxr_nih64", _read_nih),
+    "med_prm": Source("med_prm", _read_med_prm),
     "mrben": Source("mrben_medicine", lambda folder, _seed: load_mrben(folder)),
     "vqa_rad": Source("vqa_rad", lambda folder, _seed: load_vqa_rad(folder)),
 }
@@ -107,6 +128,7 @@ def _describe(
         "solutions_read": reading.num_read,
         "solutions_kept": reading.num_kept,
         "refused": dict(reading.refused),
+        "left_out": dict(reading.left_out),
         "splits": {name: _split_counts(cases) for name, cases in splits.items()},
     }
     description: dict[str, object] = {"source": source, "seed": seed, "counts": counts}
@@ -135,6 +157,7 @@ def _table(source: str, target: Path, reading: Reading, splits: Mapping[str, Seq
     num_refused = reading.num_read - reading.num_kept
     lines = [f"{source}: {reading.num_read} solutions read, {reading.num_kept} kept, {num_refused} refused"]
     lines += [f"  refused {count}: {reason}" for reason, count in reading.refused.items()]
+    lines += [f"  left out of {count} solutions: {what}" for what, count in reading.left_out.items()]
     lines.append(f"{'':12}" + "".join(f"{column:>11}" for column in columns))
     lines += [f"{name:12}" + "".join(f"{row[column]:>11,}" for column in columns) for name, row in counts.items()]
     lines.append(f"written to {target}")

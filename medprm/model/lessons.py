@@ -4,6 +4,7 @@ In: a random generator. Out: `Lesson`, a chat of pieces of which the assistant's
 patients are drawn from seeds of their own, so no film of a phantom set is among them. No step labels enter.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from medprm.cases.phantom.world import (
     diagnosis_of,
     places_of,
 )
+from medprm.cases.schema import Case
 from medprm.encoding.chat import INTERNVL2_5
 from medprm.encoding.prompts import Prompt
 from medprm.encoding.turns import build_turns, document_text
@@ -91,12 +93,19 @@ def policy_habit(drawn: PhantomCase) -> Habit:
 
 
 def opening(drawn: PhantomCase, prompt: Prompt, num_image_tokens: int) -> str:
-    """System turn and the user's first turn, laid out as for the PRM; the solver's ends with the assistant header."""
-    case = drawn.case
+    """`case_opening` of a phantom case, whose film is one tile."""
+    return case_opening(drawn.case, prompt, [num_image_tokens])
+
+
+def case_opening(case: Case, prompt: Prompt, num_image_tokens: Sequence[int]) -> str:
+    """System turn and the user's first turn, laid out as for the PRM; the solver's ends with the assistant header.
+
+    `num_image_tokens` has the number of visual tokens of each image.
+    """
     turns = build_turns(case, [], prompt, [document_text(document) for document in case.documents])
     chat = INTERNVL2_5
     head = f"{chat.system_header}{turns.system}{chat.turn_end}{chat.user_header}{''.join(turns.documents)}"
-    head += chat.image(num_image_tokens) + turns.statement
+    head += "".join(chat.image(number) for number in num_image_tokens) + turns.statement
     return head + (_to_assistant() if prompt is SOLVER else "")
 
 

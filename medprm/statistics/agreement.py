@@ -1,6 +1,6 @@
-"""Agreement between annotators: raw agreement, Cohen's kappa, Gwet's AC1, Krippendorff's alpha (nominal).
+"""Agreement between annotators: raw agreement, Cohen's kappa, Gwet's AC1, Krippendorff's alpha (nominal), Pearson's r.
 
-In: labels as sequences (None is a missing rating). Out: numbers, or `Estimate` with intervals by cluster.
+In: labels or scores as sequences (None is a missing one). Out: numbers, or `Estimate` with intervals by cluster.
 Undefined (such as kappa where both raters always say the same one word) is NaN, never 0.
 Sources: Cohen 1960; Gwet 2008; Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), nominal metric.
 """
@@ -122,3 +122,37 @@ def _alpha(sums: np.ndarray) -> np.ndarray:
     total = counts.sum(axis=-1)
     expected = total**2 - (counts**2).sum(axis=-1)
     return np.where(expected <= 0, np.nan, 1 - (total - 1) * disagreement / np.where(expected <= 0, 1, expected))
+
+
+def pearson(
+    first: Sequence[float | None],
+    second: Sequence[float | None],
+    cluster_ids: Sequence[Hashable],
+    num_bootstrap: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Pearson's correlation of two scores, resampled by cluster; NaN where one of them does not vary.
+
+    Units that lack one of the two are left out; `n` counts the others.
+    """
+    assert len(first) == len(second) == len(cluster_ids), "scores and clusters must have equal length"
+    both = [i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a is not None and b is not None]
+    pairs = np.array([(first[i], second[i]) for i in both], dtype=np.float64).reshape(-1, 2)
+    if len(both) < 2 or (spread := pairs.std(axis=0)).min() == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"), len(both))
+    # The correlation does not change, and sums of standard scores keep their digits in float32.
+    x, y = ((pairs - pairs.mean(axis=0)) / spread).T
+    clusters = number_clusters([cluster_ids[i] for i in both])
+    weights = draw_weights(clusters.num, num_bootstrap, seed)
+    sums = sum_by_cluster(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1), clusters)
+    return estimate(_correlation, sums, weights, len(both))
+
+
+def _correlation(sums: np.ndarray) -> np.ndarray:
+    """Sums of 1, x, y, x squared, y squared and xy: (..., 6) -> (...)."""
+    mean_x, mean_y, square_x, square_y, product = (sums[..., k] / sums[..., 0] for k in range(1, 6))
+    variances = np.stack([square_x - mean_x**2, square_y - mean_y**2])
+    # Scores that do not vary in a resample leave only rounding: no correlation, rather than noise over noise.
+    constant = variances.min(axis=0) < 1e-5
+    spread = np.sqrt(np.where(constant, 1, variances.prod(axis=0)))
+    return np.where(constant, np.nan, np.clip((product - mean_x * mean_y) / spread, -1, 1))

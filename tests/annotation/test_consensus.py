@@ -2,10 +2,10 @@
 
 import pytest
 
-from medprm.annotation.consensus import fuse, label_step
+from medprm.annotation.consensus import UndecidedError, fuse, label_step, label_steps
 from medprm.annotation.settings import ConsensusSettings
-from medprm.cases.schema import ExpertVerdict, JudgeVerdict, Label, MonteCarlo, Sources, Step
-from medprm.cases.verdicts import majority
+from medprm.cases.schema import ExpertVerdict, JudgeVerdict, Label, MonteCarlo, RuleVerdict, Sources, Step
+from medprm.cases.verdicts import majority, share_correct
 from medprm.errors import InputError
 
 
@@ -57,10 +57,62 @@ def test_derived_fields() -> None:
     labelled = label_step(step, _sources("correct", 12, 4), ConsensusSettings())
     assert (labelled.label, labelled.rag_label, labelled.mc_score) == ("correct", "+", 0.75)
     assert labelled.annotation_method == "rag_mc_consensus"
-    assert labelled.confidence == pytest.approx(0.875)
+    assert labelled.confidence == pytest.approx(0.75)
     unresolved = label_step(step, _sources("correct", 1, 9), ConsensusSettings())
     assert unresolved.label == "unknown"
-    assert unresolved.confidence is None
+    assert unresolved.confidence == 0.5
+    certain = label_step(step, _sources("incorrect", 0, 16), ConsensusSettings())
+    assert (certain.label, certain.confidence) == ("incorrect", 0.95)
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources", "label"),
+    [
+        ("value", _sources(None, 1, 31), "correct"),
+        ("value", _sources("correct", 0, 32), "incorrect"),
+        ("judge", _sources("neutral", 0, 32), "neutral"),
+        ("judge", _sources("correct", 0, 0), "correct"),
+        ("keep_if_agree", _sources("correct", 1, 31), "correct"),
+        ("keep_if_agree", _sources("incorrect", 1, 31), "unknown"),
+        ("keep_if_agree", _sources("incorrect", 0, 32), "incorrect"),
+    ],
+)
+def test_other_rules(rule: str, sources: Sources, label: Label) -> None:
+    assert fuse(sources, ConsensusSettings(rule=rule)).label == label
+
+
+def test_too_few_readable_rollouts_are_no_score() -> None:
+    assert fuse(_sources("correct", 7, 0), ConsensusSettings(min_readable=8)).label == "unknown"
+    assert fuse(_sources("correct", 8, 0), ConsensusSettings(min_readable=8)).label == "correct"
+
+
+def test_counts_that_do_not_decide_raise() -> None:
+    short = MonteCarlo(num_correct=23, num_wrong=0, num_planned=32, stopping="exact")  # decided at 0.7
+    sources = Sources(judge=(JudgeVerdict(verdict="correct"),), monte_carlo=(short,))
+    assert fuse(sources, ConsensusSettings()).label == "correct"
+    with pytest.raises(UndecidedError, match=r"23 of 32 .* 0.8"):
+        fuse(sources, ConsensusSettings(mc_correct_above=0.8))
+    with pytest.raises(InputError, match="23 of 32"):
+        share_correct([short])
+    with_expert = sources.model_copy(update={"expert": (ExpertVerdict(verdict="incorrect", expert_id="a"),)})
+    assert fuse(with_expert, ConsensusSettings(mc_correct_above=0.8)).label == "incorrect"
+
+
+def test_the_answer_step_and_what_follows_an_error() -> None:
+    steps = [Step(step_id=i, content="x") for i in range(3)]
+    answer = Sources(
+        judge=(JudgeVerdict(verdict="incorrect"),), outcome=(RuleVerdict(verdict="correct", rule="answer"),)
+    )
+    given = [_sources("incorrect", 0, 9), _sources("correct", 9, 0), answer]
+
+    def labels(**settings: str) -> list[Label | None]:
+        return [one.label for one in label_steps(steps, given, ConsensusSettings(**settings))]  # type: ignore[arg-type]
+
+    assert labels() == ["incorrect", "correct", "unknown"]
+    assert labels(answer_step="outcome") == ["incorrect", "correct", "correct"]
+    assert labels(answer_step="unknown") == ["incorrect", "correct", "unknown"]
+    assert labels(after_first_error="unknown") == ["incorrect", "unknown", "unknown"]
+    assert labels(after_first_error="incorrect") == ["incorrect", "incorrect", "incorrect"]
 
 
 def test_thresholds_out_of_order_are_refused() -> None:

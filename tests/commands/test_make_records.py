@@ -62,7 +62,7 @@ def test_existing_records_are_kept_unless_told(tmp_path: Path, capsys: pytest.Ca
     assert open_data(tmp_path / "out").content_hash() != before
 
 
-@pytest.mark.parametrize("source", ["nih", "mrben", "vqa_rad"])
+@pytest.mark.parametrize("source", ["nih", "med_prm", "mrben", "vqa_rad"])
 def test_missing_sets_are_one_line_and_exit_code_2(
     tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +72,45 @@ def test_missing_sets_are_one_line_and_exit_code_2(
         assert message.startswith("make_records: ")
         assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_med_prm_keeps_its_sources_and_gets_labels_by_the_briefs_rule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solution = {
+        "prm_processed_solution": "Step 1: a. ки Step 2: b. ки Step 3: c. ки",
+        "answer": "A",
+        "prm_soft_label": [1.0, 0.5, 0.75],
+        "prm_hard_label": [1, 1, 1],
+        "prm_gemini_label": [1, 1],  # counted otherwise: left out
+        "prm_llama_label": [1, 1, 1],
+        "orm_label": 1,
+    }
+    questions = [
+        {"question_id": i, "question": "Which?", "options": ["x", "y"], "correct_answer": "A",
+         "solutions": [solution, {**solution, "prm_processed_solution": " ки"}]}
+        for i in range(10)
+    ]  # fmt: skip
+    source = tmp_path / "med_prm" / "train.json"
+    source.parent.mkdir()
+    source.write_text(json.dumps(questions))
+    assert main(["med_prm", "--from", str(tmp_path), "--to", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "med_prm: 20 solutions read, 10 kept, 10 refused\n  refused 10: no steps" in shown
+    assert "left out of 10 solutions: prm_gemini_label, which has another length than the steps" in shown
+    data = open_data(tmp_path / "out")
+    read = [one for name in SPLITS for item in data.split(name) for one in item.solutions]
+    assert len(read) == 10
+    for one in read:
+        assert one.labels == ["correct", "unknown", "correct"]  # 1 and 0.75 are above 0.7
+        for step in one.solution_steps:
+            assert step.sources and len(step.sources.judge) == len(step.sources.rule) == 1
+            assert step.sources.monte_carlo[0].num_total == 16
+    source.with_name("test.json").write_text("[]")
+    assert main(["med_prm", "--from", str(tmp_path), "--to", str(tmp_path / "again")]) == 2
+    assert (
+        "expected one .json file of Med-PRM's training records; found test.json, train.json" in capsys.readouterr().err
+    )
 
 
 def test_unknown_source_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

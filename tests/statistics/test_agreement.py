@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from medprm.statistics.agreement import cohen_kappa, krippendorff_alpha, pair_agreement
+from medprm.statistics.agreement import cohen_kappa, krippendorff_alpha, pair_agreement, pearson
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C: four observers, twelve units.
 OBSERVERS = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
@@ -77,3 +77,25 @@ def test_repeating_every_unit_in_one_cluster_does_not_narrow_the_interval() -> N
     once = pair_agreement(first, second, list(range(200)), num_bootstrap=300).kappa
     thrice = pair_agreement(first * 3, second * 3, list(range(200)) * 3, num_bootstrap=300).kappa
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=1e-3)
+
+
+def test_pearson_equals_numpy_inside_the_bootstrap_too() -> None:
+    generator = np.random.default_rng(0)
+    x = 1000 + generator.normal(size=150)
+    y = 0.6 * x + generator.normal(size=150)
+    found = pearson(x.tolist(), y.tolist(), list(range(150)), num_bootstrap=300)
+    assert found.value == pytest.approx(np.corrcoef(x, y)[0, 1]) and found.n == 150
+    generator = np.random.default_rng(0)
+    slow = []
+    for _ in range(300):
+        rows = generator.integers(0, 150, 150)
+        slow.append(np.corrcoef(x[rows], y[rows])[0, 1])
+    # Same draws as the fast way: the same interval but for float32 sums.
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(slow, [2.5, 97.5])), abs=1e-5)
+
+
+def test_pearson_leaves_out_missing_scores_and_is_undefined_without_spread() -> None:
+    assert pearson([1.0, None, 2.0, 3.0], [2.0, 5.0, None, 6.0], [0, 1, 2, 3], num_bootstrap=100).n == 2
+    assert pearson([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [0, 1, 2], num_bootstrap=100).value == pytest.approx(-1)
+    for constant in ([0.5] * 30, [None] * 30):
+        assert math.isnan(pearson(constant, [float(i) for i in range(30)], list(range(30)), num_bootstrap=100).value)

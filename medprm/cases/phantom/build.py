@@ -15,7 +15,16 @@ from medprm.cases.phantom.dicom import write_film
 from medprm.cases.phantom.draw import draw_film
 from medprm.cases.phantom.records import PhantomCase, draw_cases, truth_row, with_truth
 from medprm.cases.phantom.settings import PhantomSettings
-from medprm.cases.phantom.world import COMPARTMENTS, GUIDELINES, MECHANISM, passage_text
+from medprm.cases.phantom.world import (
+    CAUSES,
+    CLUES,
+    COMPARTMENTS,
+    FINDINGS,
+    GUIDELINES,
+    MECHANISM,
+    diagnosis_of,
+    passage_text,
+)
 from medprm.cases.schema import Document, join, to_json
 
 SPLITS = ("train", "validation", "test")
@@ -44,7 +53,10 @@ def build_phantom(folder: Path, settings: PhantomSettings) -> None:
 
 
 def guideline_documents() -> list[Document]:
-    """Every passage of the phantom's world, ours and made up: the tests by guideline, and what the signs stand for."""
+    """Every passage of the phantom's world, ours and made up.
+
+    The tests by guideline; what a sign stands for, what a clue points to, what a finding with a cause suggests.
+    """
     tests = [
         Document(
             document_id=f"{name.lower()}-{compartment}",
@@ -60,7 +72,31 @@ def guideline_documents() -> list[Document]:
         )
         for finding, meaning in MECHANISM.items()
     ]
-    return tests + signs
+    return tests + signs + _clue_cards() + _diagnosis_cards()
+
+
+def _clue_cards() -> list[Document]:
+    return [
+        Document(
+            document_id=f"clue-{clue.replace(' ', '-')}",
+            source="clue cards",
+            text=f"{clue} points to {cause}.".capitalize(),
+        )
+        for cause, clues in CLUES.items()
+        for clue in clues
+    ]
+
+
+def _diagnosis_cards() -> list[Document]:
+    return [
+        Document(
+            document_id=f"diagnosis-{finding}-{cause.replace(' ', '-')}",
+            source="diagnosis cards",
+            text=f"{finding} with {cause} suggests {diagnosis_of(finding, cause)}.".capitalize(),
+        )
+        for finding in FINDINGS
+        for cause in CAUSES
+    ]
 
 
 def _write_image(folder: Path, drawn: PhantomCase, settings: PhantomSettings, rng: np.random.Generator) -> None:

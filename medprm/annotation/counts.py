@@ -1,0 +1,97 @@
+"""Rollouts to counts, and when no more of them are needed.
+
+In: rollout texts, the case, the verdict of the judge. Out: `Counts`, and whether every completion of the planned
+rollouts gives the same label (exact curtailment: the label of all planned ones, at fewer of them).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import betabinom
+
+from medprm.cases.answers import answers_match, parse_answer
+from medprm.cases.schema import Case, Label, MonteCarlo
+
+LabelOf = Callable[[MonteCarlo], Label]
+"""The label of a step whose rollouts came out like this."""
+
+
+class Drawn(NamedTuple):
+    """One continuation that was drawn `count` times."""
+
+    text: str
+    count: int
+    is_truncated: bool
+
+
+def gold_answer(case: Case) -> str | None:
+    """The reference answer; None where the case has none."""
+    gold = case.gold_standard
+    return None if gold is None else gold.answer or gold.diagnosis
+
+
+def count_outcomes(drawn: Iterable[Drawn], case: Case, before: MonteCarlo) -> MonteCarlo:
+    """`before` and the outcomes of `drawn` together. Truncated and unreadable ones are neither right nor wrong."""
+    right = wrong = unparsed = truncated = 0
+    gold = gold_answer(case)
+    for text, count, is_truncated in drawn:
+        lines = [line for line in text.splitlines() if line.strip()]
+        answer = parse_answer(lines[-1], case.options) if lines else None
+        if is_truncated:
+            truncated += count
+        elif answer is None:
+            unparsed += count
+        elif answers_match(answer, gold, case.options):
+            right += count
+        else:
+            wrong += count
+    return before.model_copy(
+        update={
+            "num_correct": before.num_correct + right,
+            "num_wrong": before.num_wrong + wrong,
+            "num_unparsed": before.num_unparsed + unparsed,
+            "num_truncated": before.num_truncated + truncated,
+        }
+    )
+
+
+def is_decided(counts: MonteCarlo, label_of: LabelOf) -> bool:
+    """Whether all completions of the planned rollouts have one label.
+
+    The score falls between that of all remaining ones right and that of all wrong, and the readable ones are fewest
+    where all are unreadable: a rule that is monotone in the score has its extremes among these three.
+    """
+    return len({label_of(one) for one in completions(counts)}) == 1
+
+
+def completions(counts: MonteCarlo) -> list[MonteCarlo]:
+    """The rest of the plan all right, all wrong, all unreadable."""
+    rest = num_remaining(counts)
+    return [
+        counts.model_copy(update={name: getattr(counts, name) + rest})
+        for name in ("num_correct", "num_wrong", "num_unparsed")
+    ]
+
+
+def num_remaining(counts: MonteCarlo) -> int:
+    """Planned rollouts that were not run."""
+    return max(0, (counts.num_planned or 0) - counts.num_total)
+
+
+def chance_of_change(counts: MonteCarlo, label_of: LabelOf) -> float:
+    """Chance that the label of all planned rollouts is another than that of those run.
+
+    Predictive: the remaining ones are beta-binomial around those seen (Jeffreys prior); all are taken to be readable.
+    """
+    rest = num_remaining(counts)
+    right = np.arange(rest + 1)
+    chances = betabinom.pmf(right, rest, counts.num_correct + 0.5, counts.num_wrong + 0.5)
+    now = label_of(counts)
+    finals = [
+        counts.model_copy(
+            update={"num_correct": counts.num_correct + int(r), "num_wrong": counts.num_wrong + rest - int(r)}
+        )
+        for r in right
+    ]
+    return float(sum(chance for chance, one in zip(chances, finals, strict=True) if label_of(one) != now))

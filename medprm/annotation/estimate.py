@@ -1,0 +1,61 @@
+"""What a run would cost, before anything is sent.
+
+In: cases, settings, prices. Out: one JSON object: calls, tokens, dollars and expert hours, at most. Nothing is known of
+the sources' agreement beforehand, so rollouts are counted in full; the ledger says later what was saved.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings, RetrievalSettings
+from medprm.cases.schema import CaseSolutions
+from medprm.clients.prices import IMAGE_TOKENS
+from medprm.clients.settings import ModelPrice
+
+BYTES_A_TOKEN = 4
+OTHER_TOKENS = 500  # instructions, context, question and options of one prompt
+
+
+def estimate_run(
+    cases: Sequence[CaseSolutions],
+    retrieval: RetrievalSettings,
+    judge: JudgeSettings,
+    monte_carlo: MonteCarloSettings,
+    experts: ExpertSettings,
+    judge_price: ModelPrice,
+    policy_price: ModelPrice,
+) -> dict[str, Any]:
+    """Upper numbers of the whole run."""
+    solutions = [one for item in cases for one in item.solutions]
+    num_steps = sum(len(one.solution_steps) for one in solutions)
+    step_tokens = [sum(len(text.encode()) for text in one.step_texts) // BYTES_A_TOKEN for one in solutions]
+    image_tokens = sum(len(item.case.all_images) * len(item.solutions) for item in cases) * IMAGE_TOKENS
+    judge_input = len(solutions) * (retrieval.max_tokens + OTHER_TOKENS) + sum(step_tokens)
+    judge_input += image_tokens * judge.show_images
+    judge_output = len(solutions) * judge.max_answer_tokens
+    num_prefixes = num_steps - len(solutions)
+    num_rollouts = num_prefixes * monte_carlo.num_rollouts
+    num_requests = num_prefixes * -(-monte_carlo.num_rollouts // monte_carlo.rollouts_per_round)
+    policy_output = num_rollouts * monte_carlo.max_new_tokens
+    policy_input = num_requests * OTHER_TOKENS
+    num_reviews = num_steps if experts.steps == "all" else int(experts.max_share * num_steps)
+    hours = num_reviews * experts.minutes_per_step / 60
+    judge_dollars = (judge_input * judge_price.input + judge_output * judge_price.output) / 1e6
+    policy_dollars = (policy_input * policy_price.input + policy_output * policy_price.output) / 1e6
+    total = judge_dollars + policy_dollars + hours * experts.dollars_per_hour
+    return {
+        "cases": len(cases),
+        "solutions": len(solutions),
+        "steps": num_steps,
+        "judge": {
+            **{"calls": len(solutions), "input_tokens": judge_input},
+            **{"output_tokens_at_most": judge_output, "dollars_at_most": judge_dollars},
+        },
+        "monte_carlo": {
+            **{"prefixes": num_prefixes, "rollouts_at_most": num_rollouts, "requests_at_most": num_requests},
+            **{"output_tokens_at_most": policy_output, "dollars_at_most": policy_dollars},
+        },
+        "experts": {"steps_at_most": num_reviews, "hours": hours, "dollars": hours * experts.dollars_per_hour},
+        "dollars_at_most": total,
+        "dollars_per_10000_cases_at_most": total / len(cases) * 10_000 if cases else None,
+    }

@@ -1,0 +1,171 @@
+"""Which steps the experts see, and in which order.
+
+In: steps with the machines' verdicts. Out: the queue, ranked by the expected value of a review and capped by budget;
+what a simulated expert says. Expected value: the expert's accuracy minus the chance that the best guess is right
+anyway.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medprm.annotation.consensus import judge_verdict
+from medprm.annotation.settings import ExpertSettings
+from medprm.cases.atomic import replaced_file
+from medprm.cases.schema import ExpertVerdict, Label, Record, Sources
+from medprm.cases.verdicts import majority
+
+# What the ranking believes of the machines before any expert has spoken.
+PRIOR_CORRECT = 0.65
+JUDGE_ACCURACY = 0.75
+SCORE_WEIGHT = 0.6  # rollouts of one prefix are not independent evidence: their log odds count for this share
+MOST_LOG_ODDS = 3.0
+
+
+class StepKey(NamedTuple):
+    """Which step of which solution of which case."""
+
+    case_id: str
+    solution_id: str
+    step_id: int
+
+
+class QueuedStep(NamedTuple):
+    """What the ranking knows of one step."""
+
+    key: StepKey
+    group_id: str
+    category: str
+    judge: Label
+    has_citation: bool
+    num_correct: int
+    num_wrong: int
+    outcome: Label  # of the whole solution
+    is_answer: bool
+    label: Label  # the machines'
+
+
+def queued_steps(record: Record) -> list[QueuedStep]:
+    """Every step of a record that the machines have labelled."""
+    assert record.solution_id is not None, "annotated solutions have an id"
+    solution_outcome: Label = {True: "correct", False: "incorrect", None: "unknown"}[record.is_correct]  # type: ignore[assignment]
+    rows = []
+    for step in record.solution_steps:
+        sources = step.sources or Sources()
+        runs = sources.monte_carlo
+        rows.append(
+            QueuedStep(
+                key=StepKey(record.case_id, record.solution_id, step.step_id),
+                group_id=record.group_id,
+                category=step.category or "",
+                judge=judge_verdict(sources),
+                has_citation=any(one.citations for one in sources.judge),
+                num_correct=sum(run.num_correct for run in runs),
+                num_wrong=sum(run.num_wrong for run in runs),
+                outcome=solution_outcome,
+                is_answer=step.step_id == len(record.solution_steps) - 1,
+                label=step.label or "unknown",
+            )
+        )
+    return rows
+
+
+def believed_chance(step: QueuedStep) -> float:
+    """Chance that the step is correct, by fixed beliefs about the machines: judge and score as independent odds."""
+    odds = np.log(PRIOR_CORRECT / (1 - PRIOR_CORRECT))
+    weight = np.log(JUDGE_ACCURACY / (1 - JUDGE_ACCURACY))
+    odds += {"correct": weight, "incorrect": -weight}.get(step.judge, 0.0)
+    if step.num_correct + step.num_wrong:
+        score_odds = SCORE_WEIGHT * np.log((step.num_correct + 0.5) / (step.num_wrong + 0.5))
+        odds += float(np.clip(score_odds, -MOST_LOG_ODDS, MOST_LOG_ODDS))
+    elif step.is_answer:
+        odds += {"correct": MOST_LOG_ODDS, "incorrect": -MOST_LOG_ODDS}.get(step.outcome, 0.0)
+    return float(1 / (1 + np.exp(-odds)))
+
+
+def rank_steps(steps: Sequence[QueuedStep], chances: Sequence[float], accuracy: float) -> list[int]:
+    """Places of the steps by falling expected value; equal ones by key, so that the order is the same each time."""
+    values = [review_value(chance, accuracy) for chance in chances]
+    return sorted(range(len(steps)), key=lambda place: (-values[place], _shuffled(steps[place].key)))
+
+
+def review_value(chance: float, accuracy: float) -> float:
+    """What a review adds to the chance that the label is right."""
+    return accuracy - max(chance, 1 - chance)
+
+
+def pick_queue(steps: Sequence[QueuedStep], order: Iterable[int], settings: ExpertSettings) -> list[int]:
+    """The places that go to the experts: disputed ones (or all) in ranked order, up to the budget."""
+    if settings.steps == "all":
+        return list(order)
+    most = int(settings.max_share * len(steps))
+    return [place for place in order if steps[place].label == "unknown"][:most]
+
+
+def write_queue(path: Path, records: Iterable[Record], values: Mapping[StepKey, float]) -> int:
+    """The queue as JSON Lines, ranked: what an expert needs to decide each step, without the gold standard."""
+    rows: list[tuple[float, dict[str, Any]]] = []
+    for record in records:
+        assert record.solution_id is not None
+        for step in record.solution_steps:
+            key = StepKey(record.case_id, record.solution_id, step.step_id)
+            if key in values:
+                rows.append((values[key], _queue_row(record, step.step_id, values[key])))
+    rows.sort(key=lambda row: (-row[0], _shuffled(StepKey(*[row[1][name] for name in StepKey._fields]))))
+    with replaced_file(path) as draft, open(draft, "w", encoding="utf-8") as lines:
+        for _, row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(rows)
+
+
+def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
+    step = record.solution_steps[step_id]
+    sources = step.sources or Sources()
+    return {
+        "case_id": record.case_id,
+        "solution_id": record.solution_id,
+        "step_id": step_id,
+        "expected_value": round(value, 6),
+        "images": [image.path for image in record.all_images],
+        "question": record.question,
+        "options": list(record.options),
+        "steps": record.step_texts,
+        "judge": [one.model_dump(mode="json", exclude_none=True) for one in sources.judge],
+        "monte_carlo": [one.model_dump(mode="json", exclude_none=True) for one in sources.monte_carlo],
+    }
+
+
+def simulated_verdict(key: StepKey, truth: Label, settings: ExpertSettings) -> ExpertVerdict:
+    """What the simulated expert says of a step: always the same of the same step."""
+    rng = np.random.default_rng(_number(f"{settings.seed} {tuple(key)}"))
+    verdict: Label = truth
+    if rng.random() < settings.cannot_tell:
+        verdict = "unknown"
+    elif rng.random() >= settings.accuracy:
+        verdict = "incorrect" if truth == "correct" else "correct"
+    return ExpertVerdict(verdict=verdict, expert_id="simulated_expert", seconds=60.0 * settings.minutes_per_step)
+
+
+def best_guess(step: QueuedStep, chance: float, expert: Sequence[ExpertVerdict] = ()) -> Label:
+    """A label whatever happens, for measuring: the expert's, else the machines', else the likelier one."""
+    said = majority([one.verdict for one in expert])
+    if said != "unknown":
+        return said
+    return step.label if step.label != "unknown" else ("correct" if chance >= 0.5 else "incorrect")
+
+
+def disputed_share(steps: Sequence[QueuedStep]) -> float:
+    """Share of the steps that the machines leave open."""
+    return sum(one.label == "unknown" for one in steps) / len(steps) if steps else 0.0
+
+
+def _shuffled(key: StepKey) -> str:
+    return hashlib.sha256(str(tuple(key)).encode()).hexdigest()
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -1,0 +1,87 @@
+"""What every judge gives back, and what is checked of it: one verdict a step, quotes that stand in the passage.
+
+In: a case, its solutions' steps, the evidence they were shown. Out: `Judgement`. A judge that could not be understood
+gives unknown for every step, never a label.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from medprm.annotation.passages import Passage
+from medprm.cases.schema import Case, Evidence, JudgeVerdict, Label
+
+
+class Citation(NamedTuple):
+    """A quote and the passage that it is said to stand in."""
+
+    passage_id: str
+    quote: str
+
+
+class StepVerdict(NamedTuple):
+    """What a judge says of one step."""
+
+    verdict: Label
+    reason: str
+    citations: tuple[Citation, ...] = ()
+
+
+class Judgement(NamedTuple):
+    """One verdict a step, as the record keeps them, and how many citations were refused."""
+
+    verdicts: list[JudgeVerdict]
+    num_refused_citations: int
+
+
+class Judge(Protocol):
+    """Whoever reads a solution with evidence."""
+
+    model: str
+
+    def judge(self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]) -> Judgement: ...
+
+
+def as_judgement(
+    verdicts: Sequence[StepVerdict], passages: Sequence[Passage], model: str, prompt_hash: str | None = None
+) -> Judgement:
+    """Verdicts with their citations checked: one that does not stand in its passage is left out and counted."""
+    by_id = {one.passage_id: one for one in passages}
+    num_refused, kept = 0, []
+    for one in verdicts:
+        good = [cited for cited in one.citations if stands_in(cited, by_id.get(cited.passage_id))]
+        num_refused += len(one.citations) - len(good)
+        citations = tuple(
+            Evidence(
+                source=by_id[cited.passage_id].source or by_id[cited.passage_id].collection,
+                quote=cited.quote,
+                document_id=cited.passage_id,
+            )
+            for cited in good
+        )
+        kept.append(
+            JudgeVerdict(
+                verdict=one.verdict,
+                model=model,
+                prompt_hash=prompt_hash,
+                reason=one.reason or None,
+                citations=citations,
+            )
+        )
+    return Judgement(kept, num_refused)
+
+
+def all_unknown(num_steps: int, model: str, reason: str, prompt_hash: str | None = None) -> Judgement:
+    """The judgement of a judge that could not be understood."""
+    verdict = JudgeVerdict(verdict="unknown", model=model, prompt_hash=prompt_hash, reason=reason)
+    return Judgement([verdict] * num_steps, 0)
+
+
+def stands_in(citation: Citation, passage: Passage | None) -> bool:
+    """Whether the quote stands in the passage word for word; case, spaces and punctuation at its ends do not count."""
+    quote = _normal(citation.quote)
+    return passage is not None and bool(quote) and quote in _normal(passage.text)
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip(" .,;:\"'“”‘’").casefold()

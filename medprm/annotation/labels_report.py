@@ -1,0 +1,278 @@
+"""How good the labels are: coverage, accuracy against the truth where there is one, agreement, use of the experts.
+
+In: steps with the machines' verdicts, the experts' verdicts, the truth by step. Out: one JSON object of
+{"value", "low", "high", "n"} with intervals by patient, and a page. What is undefined is left out.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from medprm.annotation.dawid_skene import consensus_chances
+from medprm.annotation.expert_queue import QueuedStep, StepKey, best_guess
+from medprm.cases.atomic import replaced_file
+from medprm.cases.schema import ExpertVerdict, Label
+from medprm.cases.verdicts import majority
+from medprm.statistics.agreement import krippendorff_alpha, pair_agreement, pearson
+from medprm.statistics.bootstrap import (
+    Clusters,
+    Estimate,
+    draw_weights,
+    estimate,
+    estimate_mean,
+    number_clusters,
+    paired_difference,
+    ratio,
+    sum_by_cluster,
+)
+
+REVIEWED_SHARES = tuple(round(0.05 * number, 2) for number in range(21))
+COMPARED_SHARE = 0.3
+RANDOM_ORDERS = 20  # random queues that the ranked one is compared with, on average
+
+Experts = Mapping[StepKey, Sequence[ExpertVerdict]]
+
+
+class Measured(NamedTuple):
+    """All that the report measures: steps, chances by the ranking, its order, verdicts given, the truth if known."""
+
+    steps: Sequence[QueuedStep]
+    chances: Sequence[float]
+    order: Sequence[int]
+    experts: Experts
+    truth: Mapping[StepKey, Label]
+    would_say: Callable[[StepKey], Sequence[ExpertVerdict]] | None  # what a simulated expert would say of any step
+
+
+def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[str, Any]:
+    """The numbers."""
+    clusters = number_clusters([one.group_id for one in measured.steps])
+    weights = draw_weights(clusters.num, num_bootstrap, seed)
+    rows = source_labels(measured)
+    report: dict[str, Any] = {
+        "num_steps": len(measured.steps),
+        "num_patients": clusters.num,
+        "intervals_are_narrow": clusters.are_few,
+        "sources": {name: _coverage(labels, clusters, weights) for name, labels in rows.items()},
+        "machine_labels": dict(sorted(Counter(one.label for one in measured.steps).items())),
+        "reviewed_share": len(measured.experts) / len(measured.steps),
+        "agreement": _agreement(rows, measured, num_bootstrap),
+        "experts_together": _experts_together(measured, num_bootstrap),
+        "pearson": _correlations(measured, num_bootstrap),
+    }
+    if measured.truth:
+        truth: list[Label] = [measured.truth[one.key] for one in measured.steps]
+        for name, labels in rows.items():
+            report["sources"][name] |= _accuracies(labels, truth, clusters, weights)
+        report["no_source"] = {"all_correct": _share([one == "correct" for one in truth], clusters, weights)}
+        report["by_category"] = _by_category(rows, truth, measured.steps)
+        if measured.would_say:
+            report |= _curve(measured, truth, clusters, weights)
+    return report
+
+
+def source_labels(measured: Measured) -> dict[str, list[Label]]:
+    """The labels that each source alone, the machines together, and all with the experts give."""
+    steps, guessed = measured.steps, zip(measured.steps, measured.chances, strict=True)
+    judge: list[Label] = [one.judge for one in steps]
+    fused: list[Label] = [one.label for one in steps]
+    reviewed: list[Label] = [_with_expert(one, measured.experts) for one in steps]
+    fitted = consensus_chances(steps, measured.experts)
+    dawid_skene: list[Label] = [] if fitted is None else ["correct" if one >= 0.5 else "incorrect" for one in fitted]
+    rows = {
+        "judge": judge,
+        "monte_carlo_value": [_by_score(one, 0.0) for one in steps],
+        "monte_carlo_half": [_by_score(one, 0.5) for one in steps],
+        "hybrid_before_experts": fused,
+        "hybrid_after_experts": reviewed,
+        "hybrid_and_best_guess": [
+            best_guess(one, chance, measured.experts.get(one.key, ())) for one, chance in guessed
+        ],
+    }
+    return rows | ({"dawid_skene": dawid_skene} if dawid_skene else {})
+
+
+def write_report(folder: Path, report: Mapping[str, Any], title: str, notes: Sequence[str]) -> None:
+    """labels_report.json and labels_report.html."""
+    with replaced_file(folder / "labels_report.json") as draft:
+        draft.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    environment = Environment(
+        loader=PackageLoader("medprm.annotation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("labels_report.html.j2").render(title=title, notes=notes, report=report)
+    with replaced_file(folder / "labels_report.html") as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+def _with_expert(step: QueuedStep, experts: Experts) -> Label:
+    given = experts.get(step.key, ())
+    return best_guess(step, 0.5, given) if given and any(one.verdict != "unknown" for one in given) else step.label
+
+
+def _by_score(step: QueuedStep, threshold: float) -> Label:
+    num = step.num_correct + step.num_wrong
+    if num == 0:
+        return step.outcome if step.is_answer else "unknown"
+    return "correct" if step.num_correct / num > threshold else "incorrect"
+
+
+def _coverage(labels: Sequence[Label], clusters: Clusters, weights: np.ndarray) -> dict[str, Any]:
+    return {"coverage": _share([one in ("correct", "incorrect") for one in labels], clusters, weights)}
+
+
+def _share(values: Sequence[bool], clusters: Clusters, weights: np.ndarray) -> dict[str, Any]:
+    return estimate_mean(np.array(values, dtype=float), clusters, weights).as_json()
+
+
+def _accuracies(
+    labels: Sequence[Label], truth: Sequence[Label], clusters: Clusters, weights: np.ndarray
+) -> dict[str, Any]:
+    """Accuracy over the steps with a label; among those called incorrect (precision); among those that are (recall)."""
+    given = np.array([one in ("correct", "incorrect") for one in labels])
+    right = np.array([one == true for one, true in zip(labels, truth, strict=True)])
+    called, wrong = np.array([one == "incorrect" for one in labels]), np.array([one == "incorrect" for one in truth])
+    found = {
+        "accuracy": _masked(right, given, clusters, weights),
+        "precision_of_incorrect": _masked(right, called, clusters, weights),
+        "recall_of_incorrect": _masked(right, wrong & given, clusters, weights),
+    }
+    return {name: one.as_json() for name, one in found.items() if one is not None and one.is_defined}
+
+
+def _masked(values: np.ndarray, mask: np.ndarray, clusters: Clusters, weights: np.ndarray) -> Estimate | None:
+    """The mean of `values` where `mask`, resampled by all clusters."""
+    if not mask.any():
+        return None
+    sums = sum_by_cluster(np.stack([values * mask, mask], axis=1).astype(float), clusters)
+    return estimate(ratio, sums, weights, int(mask.sum()))
+
+
+def _by_category(
+    rows: Mapping[str, Sequence[Label]], truth: Sequence[Label], steps: Sequence[QueuedStep]
+) -> dict[str, Any]:
+    """Plain shares, to see where a source is blind."""
+    found: dict[str, Any] = {}
+    for category in sorted({one.category for one in steps}):
+        places = [place for place, one in enumerate(steps) if one.category == category]
+        found[category] = {"n": len(places)}
+        for name, labels in rows.items():
+            given = [place for place in places if labels[place] in ("correct", "incorrect")]
+            right = sum(labels[place] == truth[place] for place in given)
+            found[category][name] = {
+                "coverage": len(given) / len(places),
+                "accuracy": right / len(given) if given else None,
+            }
+    return found
+
+
+def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_bootstrap: int) -> dict[str, Any]:
+    """Judge against score, and each against the experts."""
+    expert = _expert_labels(measured)
+    pairs = {
+        "judge, monte_carlo_half": (rows["judge"], rows["monte_carlo_half"]),
+        "judge, expert": (rows["judge"], expert),
+        "monte_carlo_half, expert": (rows["monte_carlo_half"], expert),
+    }
+    ids = [one.group_id for one in measured.steps]
+    return {name: _pair(first, second, ids, num_bootstrap) for name, (first, second) in pairs.items()}
+
+
+def _expert_labels(measured: Measured) -> list[Label]:
+    """The majority of the experts on every step; unknown where nobody spoke or could tell."""
+    return [majority([one.verdict for one in measured.experts.get(step.key, ())]) for step in measured.steps]
+
+
+def _pair(first: Sequence[Label], second: Sequence[Label], ids: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
+    """Raw agreement, Cohen's kappa and AC1 where both have a label."""
+    known = [[None if one == "unknown" else one for one in side] for side in (first, second)]
+    agreed = pair_agreement(known[0], known[1], ids, num_bootstrap)
+    numbers = {"raw_agreement": agreed.raw_agreement, "kappa": agreed.kappa, "ac1": agreed.ac1}
+    return {key: one.as_json() for key, one in numbers.items() if one.is_defined}
+
+
+def _experts_together(measured: Measured, num_bootstrap: int) -> dict[str, Any]:
+    """Steps that several experts decided: Krippendorff's alpha over all experts, and every two of them."""
+    said = [{one.expert_id: one.verdict for one in measured.experts.get(step.key, ())} for step in measured.steps]
+    ids = [one.group_id for one in measured.steps]
+    names = sorted({name for verdicts in said for name in verdicts})
+    ratings = [[verdicts.get(name, "unknown") for name in names] for verdicts in said]
+    known = [[None if one == "unknown" else one for one in unit] for unit in ratings]
+    alpha = krippendorff_alpha(known, ids, num_bootstrap)
+    pairs = {
+        f"{names[i]}, {names[j]}": _pair(
+            [unit[i] for unit in ratings], [unit[j] for unit in ratings], ids, num_bootstrap
+        )
+        for i, j in combinations(range(len(names)), 2)
+    }
+    found: dict[str, Any] = {"num_experts": len(names), "num_steps_of_several": alpha.n, "pairs": pairs}
+    return found | ({"alpha": alpha.as_json()} if alpha.is_defined else {})
+
+
+def _correlations(measured: Measured, num_bootstrap: int) -> dict[str, Any]:
+    """Pearson's r of the machines' scores with what the experts decided (correct 1, incorrect 0)."""
+    steps, decided = measured.steps, {"correct": 1.0, "incorrect": 0.0}
+    expert = [decided.get(one) for one in _expert_labels(measured)]
+    scores: dict[str, list[float | None]] = {
+        "monte_carlo_score, expert": [
+            one.num_correct / num if (num := one.num_correct + one.num_wrong) else None for one in steps
+        ],
+        "judge, expert": [decided.get(one.judge) for one in steps],
+        "ranking_chance, expert": list(measured.chances),
+    }
+    ids = [one.group_id for one in steps]
+    found = {name: pearson(side, expert, ids, num_bootstrap) for name, side in scores.items()}
+    return {name: one.as_json() for name, one in found.items() if one.is_defined}
+
+
+def _curve(measured: Measured, truth: Sequence[Label], clusters: Clusters, weights: np.ndarray) -> dict[str, Any]:
+    """Accuracy of the best guess by the share of all steps that experts review, ranked and at random."""
+    assert measured.would_say is not None
+    steps = measured.steps
+    guess = np.array([best_guess(one, p) == t for one, p, t in zip(steps, measured.chances, truth, strict=True)])
+    after = np.array(
+        [
+            best_guess(one, p, measured.would_say(one.key)) == t
+            for one, p, t in zip(steps, measured.chances, truth, strict=True)
+        ]
+    )
+    gain = after.astype(float) - guess
+    curve = {}
+    for share in REVIEWED_SHARES:
+        ranked = guess + gain * _reviewed(measured.order, share, len(steps))
+        curve[f"{share:.2f}"] = estimate_mean(ranked, clusters, weights).as_json()
+    # The pool of the random queue: the same steps that the ranked one may choose from.
+    rng = np.random.default_rng(0)
+    at_random = np.mean(
+        [_reviewed(rng.permutation(len(steps)), COMPARED_SHARE, len(steps)) for _ in range(RANDOM_ORDERS)], axis=0
+    )
+    disputed = [place for place, one in enumerate(steps) if one.label == "unknown"]
+    most = round(COMPARED_SHARE * len(steps))
+    among_disputed = np.zeros(len(steps))
+    among_disputed[disputed] = min(1.0, most / max(1, len(disputed)))
+    ranked_disputed = np.zeros(len(steps))
+    ranked_disputed[[place for place in measured.order if steps[place].label == "unknown"][:most]] = 1.0
+    ranked = guess + gain * _reviewed(measured.order, COMPARED_SHARE, len(steps))
+    differences = {
+        "ranked_minus_random_of_all": (ranked, guess + gain * at_random),
+        "ranked_minus_random_of_disputed": (guess + gain * ranked_disputed, guess + gain * among_disputed),
+    }
+    return {
+        "accuracy_by_reviewed_share": curve,
+        "disputed_share": _share([one.label == "unknown" for one in steps], clusters, weights),
+        f"at_{COMPARED_SHARE}": {
+            name: paired_difference(first, second, clusters, weights).as_json()
+            for name, (first, second) in differences.items()
+        },
+    }
+
+
+def _reviewed(order: Sequence[int] | np.ndarray, share: float, num: int) -> np.ndarray:
+    chosen = np.zeros(num)
+    chosen[np.asarray(order[: round(share * num)], dtype=int)] = 1.0
+    return chosen

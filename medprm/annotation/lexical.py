@@ -1,0 +1,82 @@
+"""BM25 over passages, by bm25s: built once for a content hash, kept on disk, opened memory-mapped.
+
+In: passages, queries. Out: places of the best passages, best first. The tokenizer is part of the index: another one
+makes another index. BM25: Robertson and Zaragoza 2009, k1 1.5, b 0.75 (bm25s's defaults, variant Lucene).
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medprm.annotation.passages import Passage, content_hash
+from medprm.errors import InputError
+
+TOKENIZER = "words-1"  # name of what `words_of` does; a change of it needs another name
+WORD = re.compile(r"\w+")
+STOP_WORDS = frozenset(
+    "a an and are as at be by for from has have in is it of on or that the this to was were with".split()  # noqa: SIM905
+)
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words without stop words; the plural s is cut, so that `effusions` finds `effusion`."""
+    words = [word for word in WORD.findall(text.casefold()) if word not in STOP_WORDS]
+    return [word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in words]
+
+
+class LexicalIndex:
+    """An opened index."""
+
+    def __init__(self, passages: Sequence[Passage], folder: Path) -> None:
+        self._bm25s = _bm25s()
+        self.num_passages = len(passages)
+        digest = hashlib.sha256(f"{content_hash(passages)} {TOKENIZER} {self._bm25s.__version__}".encode()).hexdigest()
+        self.folder = folder / f"bm25-{digest[:16]}"
+        if not (self.folder / "done.json").is_file():
+            self._build(passages, digest)
+        self._index = self._bm25s.BM25.load(self.folder, mmap=True, load_corpus=False)
+        self._known: dict[str, int] = self._index.vocab_dict
+
+    def search(self, query: str, num_best: int) -> list[int]:
+        """Places of the passages that share a word with the query, best first; at equal scores in file order."""
+        known = [word for word in words_of(query) if word in self._known]
+        if not known:
+            return []
+        scores = np.asarray(self._index.get_scores(known))
+        num_best = min(num_best, len(scores))
+        # Ties at the border are resolved by the place, too: all that could belong to the best are sorted.
+        border = np.partition(scores, len(scores) - num_best)[len(scores) - num_best]
+        candidates = np.flatnonzero((scores >= border) & (scores > 0))
+        order = np.lexsort((candidates, -scores[candidates]))
+        return candidates[order][:num_best].tolist()
+
+    def _build(self, passages: Sequence[Passage], digest: str) -> None:
+        """Beside its place first, so that a half-built index is never opened."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".bm25-", dir=self.folder.parent))
+        try:
+            index = self._bm25s.BM25()
+            texts = [words_of(f"{one.title or ''} {one.text}") or ["-"] for one in passages]
+            index.index(texts, show_progress=False)
+            index.save(scratch / "index", corpus=None, show_progress=False)
+            description = {"hash": digest, "num_passages": len(passages), "tokenizer": TOKENIZER}
+            (scratch / "index" / "done.json").write_text(json.dumps(description))
+            if not self.folder.exists():
+                (scratch / "index").rename(self.folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _bm25s() -> Any:
+    try:
+        import bm25s  # optional: only annotation searches
+    except ImportError:
+        raise InputError("retrieval needs the package bm25s: pip install 'medprm[annotate]'") from None
+    return bm25s

@@ -1,0 +1,85 @@
+"""A policy behind an OpenAI-compatible address: it continues step prefixes to a final answer.
+
+In: a case, prefixes. Out: continuations, one request a prefix and round (`n` of them at once; a server that gives fewer
+is asked again for the rest). Requests of a case come one after another, prefix by prefix, for servers that cache
+prefixes. How a text is continued: vLLM's `continue_final_message`, or a prompt that asks for it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from medprm.annotation.counts import Drawn
+from medprm.annotation.rollouts import Prefix
+from medprm.annotation.settings import MonteCarloSettings
+from medprm.cases.schema import Case
+from medprm.clients.chat import ChatClient, ChatRequest, Message
+from medprm.encoding.turns import document_text, render_context
+from medprm.errors import InputError
+
+STAGE = "monte_carlo"
+ROUND_STRIDE = 1000  # rounds of one draw: its number times this, plus the times that it was asked for the rest
+SYSTEM = (
+    "Solve the medical case step by step, one step a line. End with a line of the form: The answer is ... , with the "
+    "text of one option where options are given."
+)
+CONTINUE = "The solution so far:\n{steps}\nGo on with the next steps; do not repeat these."
+
+
+class ServerPolicy:
+    """A `Policy`. `case_images` gives the images of a case as PNG files in memory."""
+
+    def __init__(
+        self,
+        client: ChatClient,
+        settings: MonteCarloSettings,
+        case_images: Callable[[Case], Sequence[bytes]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.client = client
+        self.settings = settings
+        self.case_images = case_images
+        self.seed = seed
+        self.name = client.model
+
+    def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]:
+        images = tuple(self.case_images(case)) if self.case_images else ()
+        return [self._one(self._messages(case, steps, images), case, num, number) for steps in prefixes]
+
+    def _one(self, messages: tuple[Message, ...], case: Case, num: int, number: int) -> list[Drawn]:
+        drawn: list[Drawn] = []
+        for again in range(num):
+            round_number = number * ROUND_STRIDE + again
+            request = ChatRequest(
+                STAGE, case, messages, self._request_settings(num - len(drawn), round_number), round_number
+            )
+            reply = self.client.ask(request)
+            if not reply.choices:
+                raise InputError(f"{self.name}: an answer without choices to a request for {num} continuations")
+            drawn += [
+                Drawn(one.text or "", 1, one.finish_reason == "length") for one in reply.choices[: num - len(drawn)]
+            ]
+            if len(drawn) == num:
+                break
+        return drawn
+
+    def _request_settings(self, num: int, round_number: int) -> dict[str, Any]:
+        settings = {
+            "n": num,
+            "temperature": self.settings.temperature,
+            "max_tokens": self.settings.max_new_tokens,
+            "seed": self.seed * ROUND_STRIDE**2 + round_number,
+        }
+        if self.settings.continuation == "continue_final_message":
+            settings |= {"continue_final_message": True, "add_generation_prompt": False}
+        return settings
+
+    def _messages(self, case: Case, steps: Prefix, images: tuple[bytes, ...]) -> tuple[Message, ...]:
+        documents = [f"Document {number}: {document_text(one)}" for number, one in enumerate(case.documents, start=1)]
+        options = [f"Options: {'; '.join(case.options)}"] if case.options else []
+        context = render_context(case.clinical_context).strip()
+        asked = "\n".join([*documents, *([context] if context else []), f"Question: {case.question}", *options])
+        said = "\n".join(steps)
+        if self.settings.continuation == "prompt":
+            prompt = f"{asked}\n{CONTINUE.format(steps=said)}" if steps else asked
+            return (Message("system", SYSTEM), Message("user", prompt, images))
+        return (Message("system", SYSTEM), Message("user", asked, images), Message("assistant", said + "\n"))

@@ -1,0 +1,211 @@
+"""An OpenAI-compatible server over HTTP: every request guarded, journalled before it is sent, limited, and paid once.
+
+In: `ChatRequest`. Out: `ChatReply`, from the journal where it was finished before. Written on http.client: no proxy, no
+redirect, no retry that the journal does not see. Works with vLLM, `transformers serve`, Gemini's and other endpoints of
+that form.
+"""
+
+import email.utils
+import http.client
+import json
+import os
+import threading
+import time
+import zlib
+from typing import Any
+from urllib.parse import urlsplit
+
+from medprm.clients.chat import ChatReply, ChatRequest, Choice, Unanswered
+from medprm.clients.guard import Guard, zone_of
+from medprm.clients.journal import Bill, Journal
+from medprm.clients.limits import Breaker, Bucket, BudgetSpent, backoff_seconds
+from medprm.clients.prices import PriceList
+from medprm.clients.settings import PriceSettings, ServerSettings
+from medprm.errors import InputError
+
+HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)  # asking again changes nothing
+OUR_FAULT = (401, 403, 404)  # neither for any other request: a wrong key, model or address
+CHUNK = 1 << 16
+
+
+class SendFailure(Exception):
+    """An attempt without an answer."""
+
+    def __init__(self, reason: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class OpenAIClient:
+    """A `ChatClient`. One object serves many threads."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        prices: PriceSettings,
+        guard: Guard,
+        journal: Journal,
+        budget_dollars: float | None = None,
+    ) -> None:
+        if not settings.base_urls or not settings.model:
+            raise InputError("a server needs base_urls=[http://HOST:PORT/v1] and model=NAME")
+        zones = {zone_of(url, guard.settings.site_hosts) for url in settings.base_urls}
+        self.prices = PriceList(prices, is_free="outside" not in zones)
+        self.prices.check(settings.model)
+        self.settings, self.guard, self.journal, self.budget = settings, guard, journal, budget_dollars
+        self.model = settings.model
+        self._key = _secret(settings.api_key_env)
+        self._requests, self._tokens = Bucket(settings.requests_per_minute), Bucket(settings.tokens_per_minute)
+        self._breaker = Breaker(settings.breaker_failures, settings.rest_seconds)
+        self._slots = threading.BoundedSemaphore(settings.concurrency)
+        self._purse = threading.Lock()
+        self._local = threading.local()
+
+    def ask(self, request: ChatRequest) -> ChatReply:
+        """The answer; Unanswered after `max_attempts`, BudgetSpent before a request that could go over the budget."""
+        key = request.key(self.model)
+        kept = self.journal.finished(key)
+        if kept is not None:
+            return ChatReply.from_text(kept)
+        url = self.settings.base_urls[zlib.crc32(request.case.case_id.encode()) % len(self.settings.base_urls)]
+        self.guard.check(request.case, url, request.messages)
+        failure = None
+        for number in range(self.settings.max_attempts):
+            if failure is not None:
+                wait = (self.settings.backoff_seconds, self.settings.max_backoff_seconds)
+                time.sleep(backoff_seconds(number - 1, *wait, failure.retry_after))
+            with self._slots:
+                self._breaker.wait()
+                self._requests.take()
+                self._tokens.take(sum(len(one.text) for one in request.messages) / 4)
+                try:
+                    return self._attempt(request, key, url)
+                except SendFailure as error:
+                    failure = error
+            if failure.status in OUR_FAULT:
+                raise InputError(f"{url}: {failure}; check the address, the model {self.model!r} and the key")
+            if failure.status in HOPELESS:
+                break
+        raise Unanswered(f"{failure}")
+
+    def _attempt(self, request: ChatRequest, key: str, url: str) -> ChatReply:
+        """Send once and write down what happened; a charge whose end is not known stays at its worst."""
+        attempt, worst = self._begin(request, key)
+        begin = time.monotonic()
+        try:
+            reply = self._send(request, key, url)
+        except SendFailure as error:
+            # Refused with a status: not charged. Broken off: the server may have worked, so it counts.
+            dollars = 0.0 if error.status is not None and error.status != 200 else worst
+            self.journal.fail(attempt, str(error), Bill(dollars=dollars), time.monotonic() - begin, error.status)
+            if error.status != 429:
+                self._breaker.failed()
+            raise
+        dollars = self.prices.dollars(reply, self.model)
+        bill = Bill(reply.model, reply.input_tokens, reply.output_tokens, reply.cached_tokens, dollars)
+        self.journal.finish(attempt, reply.to_text(), bill, time.monotonic() - begin)
+        self._breaker.succeeded()
+        return reply
+
+    def _begin(self, request: ChatRequest, key: str) -> tuple[int, float]:
+        worst = self.prices.worst(request, self.model)
+        with self._purse:
+            if self.budget is not None and self.journal.spent() + worst > self.budget:
+                raise BudgetSpent(
+                    f"${self.journal.spent():.4f} are spent or under way, the next request may cost ${worst:.4f}, and "
+                    f"the budget is ${self.budget:.4f}"
+                )
+            attempt = self.journal.begin(key, request.stage, request.case.case_id, self.model, worst)
+        return attempt, worst
+
+    def _send(self, request: ChatRequest, key: str, url: str) -> ChatReply:
+        body = json.dumps(request.body(self.model), ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            status, text, retry_after = self._exchange(url, body, headers)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._drop(url)
+            raise SendFailure(f"{type(error).__name__}: {error}") from None
+        if status != 200:
+            raise SendFailure(f"status {status}: {text[:200]!r}", status, _seconds(retry_after))
+        return parse_reply(text)
+
+    def _exchange(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
+        """One request and its whole answer within the time and the size allowed."""
+        deadline = time.monotonic() + self.settings.timeout_seconds
+        connection = self._connection(url)
+        connection.request("POST", urlsplit(url).path.rstrip("/") + "/chat/completions", body, headers)
+        response = connection.getresponse()
+        pieces, size = [], 0
+        while piece := response.read1(CHUNK):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self.settings.max_answer_bytes:
+                raise ValueError(f"an answer of more than {self.settings.max_answer_bytes} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no whole answer in {self.settings.timeout_seconds} seconds")
+        if response.length:
+            raise ValueError(f"the answer was cut off, {response.length} bytes are missing")
+        response.close()  # read1 alone leaves it open, and the connection could not be used again
+        if response.will_close:
+            self._drop(url)
+        return response.status, b"".join(pieces), response.headers.get("Retry-After")
+
+    def _connection(self, url: str) -> http.client.HTTPConnection:
+        """This thread's open connection to the server."""
+        held = self._local.__dict__.setdefault("connections", {})
+        if url not in held:
+            parts = urlsplit(url)
+            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            held[url] = kind(parts.hostname or "", parts.port, timeout=self.settings.timeout_seconds)
+        return held[url]
+
+    def _drop(self, url: str) -> None:
+        connection = self._local.__dict__.get("connections", {}).pop(url, None)
+        if connection is not None:
+            connection.close()
+
+
+def parse_reply(text: bytes) -> ChatReply:
+    """The reply in a server's answer; SendFailure where it is none. What it says of itself is taken as it stands."""
+    try:
+        value: Any = json.loads(text.decode("utf-8"))
+        choices = tuple(
+            Choice(one["message"].get("content"), one.get("finish_reason")) for one in value.get("choices") or []
+        )
+        usage = value.get("usage") or {}
+        details = usage.get("prompt_tokens_details") or {}
+        counts = [usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")]
+        numbers = [int(one or 0) for one in counts]
+        texts_are_text = all(one.text is None or isinstance(one.text, str) for one in choices)
+        if not texts_are_text or min(numbers) < 0:
+            raise ValueError("a content that is no text, or a negative count")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SendFailure(f"no chat completion: {type(error).__name__}: {str(error)[:100]}", 200) from None
+    return ChatReply(choices, str(value.get("model") or "unnamed"), *numbers)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After as seconds or as a date; None where it is neither."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+        except (ValueError, TypeError):
+            return None
+
+
+def _secret(name: str | None) -> str | None:
+    """The key from the environment; it is kept in memory alone."""
+    if name is None:
+        return None
+    value = os.environ.get(name)
+    if not value:
+        raise InputError(f"the environment variable {name} is not set; put the server's key there, never into settings")
+    return value

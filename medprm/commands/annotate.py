@@ -1,0 +1,452 @@
+"""`annotate`: cases with solutions to labelled records, a queue for the experts, a ledger and a report.
+
+In: AnnotateConfig. Out, in one folder: labelled.jsonl (the records), expert_queue.jsonl, ledger.json,
+labels_report.json and .html, journal.sqlite (what was bought or computed), config.yaml, run.json. A run that was
+stopped at any instant goes on with resume=true to the same bytes.
+"""
+
+import json
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
+
+from medprm.annotation.calibration import step_chances
+from medprm.annotation.consensus import label_steps
+from medprm.annotation.counts import gold_answer
+from medprm.annotation.dense import DenseIndex
+from medprm.annotation.estimate import estimate_run
+from medprm.annotation.expert_files import read_expert_file
+from medprm.annotation.expert_queue import (
+    QueuedStep,
+    StepKey,
+    pick_queue,
+    queued_steps,
+    rank_steps,
+    review_value,
+    simulated_verdict,
+    write_queue,
+)
+from medprm.annotation.judging import Judge
+from medprm.annotation.labels_report import Measured, make_report, write_report
+from medprm.annotation.ledger import Work, make_ledger, write_ledger
+from medprm.annotation.local_policy import LocalPolicy
+from medprm.annotation.passages import read_collections
+from medprm.annotation.retrieval import Retriever, pack, rough_tokens
+from medprm.annotation.rollouts import Policy, StepPrefix, roll_out
+from medprm.annotation.rule_judge import RuleJudge, own_passages
+from medprm.annotation.server_judge import ServerJudge
+from medprm.annotation.server_policy import ServerPolicy
+from medprm.cases.answers import answers_match, parse_answer
+from medprm.cases.folder import open_data
+from medprm.cases.jsonl import read_cases, read_records, write_records
+from medprm.cases.schema import (
+    AnnotationMetadata,
+    Case,
+    CaseSolutions,
+    ExpertVerdict,
+    JudgeVerdict,
+    Label,
+    MonteCarlo,
+    Record,
+    RuleVerdict,
+    Solution,
+    Sources,
+    join,
+)
+from medprm.clients.guard import Guard, zone_of
+from medprm.clients.journal import Journal
+from medprm.clients.limits import BudgetSpent
+from medprm.clients.openai_http import OpenAIClient
+from medprm.clients.prices import PriceList
+from medprm.clients.settings import ModelPrice
+from medprm.commands.data_source import PHANTOM_NOTE
+from medprm.commands.phantom import ensure_phantom
+from medprm.config import AnnotateConfig
+from medprm.errors import InputError
+from medprm.images.files import resolve_image
+from medprm.images.load import load_image, to_png_bytes
+from medprm.model.loading import load_checkpoint
+from medprm.model.tiny import shipped_base
+from medprm.run import (
+    CONFIG_FILE,
+    RunStopped,
+    check_same_config,
+    prepare_run_folder,
+    provenance,
+    save_config,
+    save_run,
+    set_seed_and_threads,
+    start_log,
+)
+
+logger = logging.getLogger(__name__)
+
+WAYS_OUT = "resume=true goes on with it, overwrite=true deletes it, run_name=NAME starts another"
+MACHINE_FILE = "machine.jsonl"
+# What may differ when a run goes on: where it runs, how fast, what it may cost, and who has reviewed since.
+FREE_ON_RESUME = (
+    *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "expert", "num_bootstrap"),
+    *("judge_server.concurrency", "judge_server.base_urls", "policy_server.concurrency", "policy_server.base_urls"),
+)
+Experts = dict[StepKey, tuple[ExpertVerdict, ...]]
+
+
+class Source(NamedTuple):
+    """Where the cases are, where their images start, where the passages are, and the truth if it is a phantom's."""
+
+    cases: Path
+    image_root: Path
+    collections: Mapping[str, str]
+    truth: Path | None
+
+
+class Annotators(NamedTuple):
+    """Who labels."""
+
+    retriever: Retriever
+    judge: Judge
+    policy: Policy
+
+
+def run(config: AnnotateConfig) -> Path:
+    """Annotate as the settings say; returns the folder of the results."""
+    source = open_source(config)
+    cases = read_cases(source.cases, require_steps=True)[: config.max_cases]
+    if config.estimate:
+        print(json.dumps(estimate(cases, config), indent=2))
+        return Path(config.output_dir)
+    folder = begin(config)
+    save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date)
+    with ExitStack() as open_things:
+        journal = open_things.enter_context(Journal(folder / "journal.sqlite", is_paid=is_paid(config)))
+        annotators = make_annotators(config, source, journal)
+        records = tqdm(machine_records(cases, annotators, config), desc="annotate", unit=" solutions")
+        try:
+            num_records = write_records(folder / MACHINE_FILE, records)
+        except BudgetSpent as stop:
+            raise RunStopped(f"budget_dollars={config.budget_dollars}: {stop}") from None
+        logger.info("%d solutions of %d cases have the machines' verdicts", num_records, len(cases))
+        truth = read_truth(source.truth) if source.truth else {}
+        measured, queue = review(folder, config, truth)
+        work = finish(folder, measured, queue, config)
+        prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
+        write_ledger(folder / "ledger.json", make_ledger(journal, work, config.expert, prices))
+    write_report(
+        folder,
+        make_report(measured, config.num_bootstrap),
+        f"labels: {config.data.name}",
+        [PHANTOM_NOTE] if source.truth else [],
+    )
+    say(folder)
+    return folder
+
+
+def begin(config: AnnotateConfig) -> Path:
+    """The folder of the results, log, seeds and threads."""
+    folder = Path(config.output_dir)
+    prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
+    if config.resume and (folder / CONFIG_FILE).is_file():
+        check_same_config(folder, config, FREE_ON_RESUME)
+    start_log(folder)
+    transformers_logging.disable_progress_bar()
+    save_config(folder, config)
+    save_run(folder, **provenance())
+    set_seed_and_threads(config.seed, config.num_threads)
+    return folder
+
+
+def open_source(config: AnnotateConfig) -> Source:
+    """The file that was named, or the phantom's unlabelled candidates."""
+    given = dict(config.retrieval.collections)
+    if config.cases is not None:
+        path = Path(config.cases)
+        return Source(path, Path(config.image_root or path.parent), given, None)
+    if config.data.path is not None:
+        data = open_data(config.data.path)
+        return Source(data.file("train"), data.image_root, given, None)
+    folder = ensure_phantom(Path(config.output_dir).parent, config.data.phantom, config.data.annotators)
+    collections = given or {"guidelines": str(folder / "guidelines.jsonl")}
+    return Source(folder / "candidates.jsonl", folder, collections, folder / "truth.jsonl")
+
+
+def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str, Any]:
+    """What the run would cost at most; a server without a price here is taken to be ours."""
+    prices = PriceList(config.prices, is_free=False)
+    judge, policy = (prices.price(one.model) or ModelPrice() for one in (config.judge_server, config.policy_server))
+    return estimate_run(cases, config.retrieval, config.judge, config.monte_carlo, config.expert, judge, policy)
+
+
+def make_annotators(config: AnnotateConfig, source: Source, journal: Journal) -> Annotators:
+    """Index, judge and policy, as the settings name them."""
+    retriever = make_retriever(config, source)
+    guard = Guard(config.guard, source.image_root)
+    return Annotators(
+        retriever, make_judge(config, source, guard, journal), make_policy(config, source, guard, journal)
+    )
+
+
+def make_retriever(config: AnnotateConfig, source: Source) -> Retriever:
+    """All collections, by words and, where an encoder is named, by meaning."""
+    if not source.collections:
+        raise InputError("retrieval.collections is empty; name at least one: retrieval.collections.guidelines=FILE")
+    passages = read_collections(source.collections, config.retrieval.max_passage_words)
+    logger.info("%d passages of %s are searched", len(passages), ", ".join(source.collections))
+    indexes, encoder = Path(config.output_dir).parent / "indexes", config.retrieval.dense_model
+    dense = DenseIndex(passages, Path(encoder), indexes) if encoder else None
+    return Retriever(passages, indexes, dense)
+
+
+def is_paid(config: AnnotateConfig) -> bool:
+    """Whether a server stands outside this site."""
+    urls = [*config.judge_server.base_urls, *config.policy_server.base_urls]
+    return any(zone_of(url, config.guard.site_hosts) == "outside" for url in urls)
+
+
+def make_judge(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Judge:
+    if config.judge.kind == "rule":
+        return RuleJudge(config.judge.unseen)  # type: ignore[arg-type]
+    client = OpenAIClient(config.judge_server, config.prices, guard, journal, config.budget_dollars)
+    return ServerJudge(client, config.judge, image_files(source, config.judge.max_image_pixels))
+
+
+def make_policy(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Policy:
+    if config.monte_carlo.policy == "server":
+        client = OpenAIClient(config.policy_server, config.prices, guard, journal, config.budget_dollars)
+        return ServerPolicy(client, config.monte_carlo, image_files(source, config.judge.max_image_pixels), config.seed)
+    checkpoint, settings = shipped_base(), config.monte_carlo
+    loaded = load_checkpoint(str(checkpoint))
+    return LocalPolicy(loaded, checkpoint, source.image_root, settings, journal, config.seed)
+
+
+def image_files(source: Source, max_pixels: int) -> Callable[[Case], list[bytes]]:
+    """A case's images as PNG files in memory: decoded pixels, without a header."""
+
+    def read(case: Case) -> list[bytes]:
+        files = [(resolve_image(source.image_root, image.path), image.frame) for image in case.all_images]
+        return [to_png_bytes(load_image(path, frame=frame), max_pixels) for path, frame in files]
+
+    return read
+
+
+def machine_records(cases: Sequence[CaseSolutions], annotators: Annotators, config: AnnotateConfig) -> Iterator[Record]:
+    """Case by case, each solution with the machines' verdicts and the labels that follow from them.
+
+    With a server several cases are under way at a time; the order of the records is that of the cases all the same.
+    """
+    num_threads = max(
+        config.judge_server.concurrency * (config.judge.kind == "server"),
+        config.policy_server.concurrency * (config.monte_carlo.policy == "server"),
+    )
+    if num_threads == 0:
+        for item in cases:
+            yield from annotate_case(item, annotators, config)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        under_way: deque[Future[list[Record]]] = deque()
+        try:
+            for item in cases:
+                under_way.append(pool.submit(annotate_case, item, annotators, config))
+                if len(under_way) >= 2 * num_threads:
+                    yield from under_way.popleft().result()
+            while under_way:
+                yield from under_way.popleft().result()
+        finally:
+            for one in under_way:
+                one.cancel()
+
+
+def annotate_case(item: CaseSolutions, annotators: Annotators, config: AnnotateConfig) -> list[Record]:
+    """Retrieval and judge for every solution; then the rollouts of all their prefixes together."""
+    solutions = [with_outcome(item, number) for number in range(len(item.solutions))]
+    verdicts = [judge_solution(item, one, annotators, config) for one in solutions]
+    wanted = [
+        StepPrefix(tuple(one.step_texts[: place + 1]), said[place].verdict)
+        for one, said in zip(solutions, verdicts, strict=True)
+        for place in range(len(one.solution_steps) - 1)
+    ]
+    counts = iter(roll_out(item.case, wanted, annotators.policy, config.monte_carlo, config.consensus))
+    return [
+        as_record(item, one, said, [next(counts) for _ in one.solution_steps[:-1]], config)
+        for one, said in zip(solutions, verdicts, strict=True)
+    ]
+
+
+def with_outcome(item: CaseSolutions, number: int) -> Solution:
+    """The solution with an id, its answer and whether that is right, where the record does not say so itself."""
+    solution = item.solutions[number]
+    answer = solution.answer or parse_answer(solution.solution_steps[-1].content, item.case.options)
+    gold, is_correct = gold_answer(item.case), solution.is_correct
+    if is_correct is None and answer is not None and gold is not None:
+        is_correct = answers_match(answer, gold, item.case.options)
+    given = {"solution_id": solution.solution_id or f"{item.case.case_id}-{number}", "answer": answer}
+    return solution.model_copy(update=given | {"is_correct": is_correct})
+
+
+def judge_solution(
+    item: CaseSolutions, solution: Solution, annotators: Annotators, config: AnnotateConfig
+) -> list[JudgeVerdict]:
+    """The judge's verdicts, by the case's own documents and what is found for its steps."""
+    settings = config.retrieval
+    found = annotators.retriever.for_steps(item.case, solution.step_texts, settings.num_passages)
+    packed = pack([*own_passages(item.case), *found], settings.max_tokens, rough_tokens)
+    assert solution.solution_id is not None
+    said = annotators.judge.judge(item.case, solution.solution_id, solution.step_texts, packed.passages)
+    return said.verdicts
+
+
+def as_record(
+    item: CaseSolutions,
+    solution: Solution,
+    verdicts: Sequence[JudgeVerdict],
+    counts: Sequence[MonteCarlo],
+    config: AnnotateConfig,
+) -> Record:
+    """All sources on every step. The last step has no rollouts: they would only repeat the outcome."""
+    is_right: dict[bool | None, Label] = {True: "correct", False: "incorrect", None: "unknown"}
+    outcome = RuleVerdict(verdict=is_right[solution.is_correct], rule="answer")
+    sources = [
+        Sources(judge=(verdict,), monte_carlo=(counts[place],))
+        if place < len(counts)
+        else Sources(judge=(verdict,), outcome=(outcome,))
+        for place, verdict in enumerate(verdicts)
+    ]
+    steps = label_steps(solution.solution_steps, sources, config.consensus)
+    labelled = solution.model_copy(update={"solution_steps": tuple(steps)})
+    return join(item.case, with_metadata(labelled, config))
+
+
+def with_metadata(solution: Solution, config: AnnotateConfig) -> Solution:
+    """What the record says of how its labels were made; the date is the run's, not the clock's."""
+    steps = solution.solution_steps
+    reviewed = tuple(one.step_id for one in steps if one.annotation_method == "expert_verified")
+    models = [verdict.model for one in steps if one.sources for verdict in one.sources.judge]
+    policies = [run.policy for one in steps if one.sources for run in one.sources.monte_carlo]
+    num_unknown = sum(one.label == "unknown" for one in steps)
+    described = AnnotationMetadata(
+        annotation_date=config.date,
+        rag_model=models[0] if models else None,
+        mc_model=policies[0] if policies else None,
+        mc_samples=config.monte_carlo.num_rollouts,
+        expert_verified_steps=reviewed,
+        total_steps=len(steps),
+        confident_steps=len(steps) - num_unknown,
+        uncertain_steps=num_unknown,
+    )
+    return solution.model_copy(update={"annotation_metadata": described})
+
+
+def read_truth(path: Path) -> dict[StepKey, Label]:
+    """The phantom's truth by step, for the simulated expert and the report only."""
+    truth: dict[StepKey, Label] = {}
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            for step_id, label in enumerate(row["labels"]):
+                truth[StepKey(row["case_id"], row["solution_id"], step_id)] = label
+    return truth
+
+
+def review(
+    folder: Path, config: AnnotateConfig, truth: Mapping[StepKey, Label]
+) -> tuple[Measured, dict[StepKey, float]]:
+    """Rank the steps, send the best to the experts within the budget, and take what they have said."""
+    steps = [one for record in read_records(folder / MACHINE_FILE) for one in queued_steps(record)]
+    settings = config.expert
+
+    def would_say(key: StepKey) -> tuple[ExpertVerdict, ...]:
+        return (simulated_verdict(key, truth[key], settings),)
+
+    experts: Experts = read_expert_file(Path(settings.path)) if settings.path else {}
+    unknown_keys = experts.keys() - {one.key for one in steps}
+    if unknown_keys:
+        raise InputError(f"expert.path={settings.path}: no such step: {tuple(sorted(unknown_keys)[0])}")
+    pilot = pilot_keys(steps, config) if settings.kind == "simulated" else []
+    experts |= {key: would_say(key) for key in pilot}
+    chances, is_fitted = step_chances(steps, experts)
+    order = rank_steps(steps, chances, settings.accuracy)
+    logger.info("the queue is ranked by %s", "a fit to experts' verdicts" if is_fitted else "fixed beliefs")
+    left = [place for place in order if steps[place].key not in experts]
+    picked = pick_queue(steps, left, settings)[: max(0, most_reviews(steps, config) - len(experts))]
+    queue = {steps[place].key: review_value(chances[place], settings.accuracy) for place in picked}
+    queue |= dict.fromkeys(pilot, 1.0)
+    if settings.kind == "simulated":
+        experts |= {key: would_say(key) for key in queue}
+    has_simulated = would_say if settings.kind == "simulated" else None
+    known: dict[StepKey, Label] = {one.key: truth[one.key] for one in steps} if truth else {}
+    return Measured(steps, chances, order, experts, known, has_simulated), queue
+
+
+def most_reviews(steps: Sequence[QueuedStep], config: AnnotateConfig) -> int:
+    return len(steps) if config.expert.steps == "all" else int(config.expert.max_share * len(steps))
+
+
+def pilot_keys(steps: Sequence[QueuedStep], config: AnnotateConfig) -> list[StepKey]:
+    """Steps drawn at random for the first batch of the experts: what they say of them fits the ranking."""
+    import numpy as np
+
+    num = min(int(config.expert.pilot_share * len(steps)), most_reviews(steps, config))
+    places = np.random.default_rng(config.seed).permutation(len(steps))[:num]
+    return [steps[place].key for place in sorted(places.tolist())]
+
+
+def finish(folder: Path, measured: Measured, queue: Mapping[StepKey, float], config: AnnotateConfig) -> Work:
+    """labelled.jsonl and expert_queue.jsonl; returns what was done."""
+    write_queue(folder / "expert_queue.jsonl", read_records(folder / MACHINE_FILE), queue)
+    counts: Counter[str] = Counter()
+
+    def labelled() -> Iterator[Record]:
+        cases = set()
+        for record in read_records(folder / MACHINE_FILE):
+            record = with_experts(record, measured.experts, config)
+            cases.add(record.case_id)
+            counts.update(solutions=1, steps=len(record.solution_steps))
+            counts.update(labels=sum(label != "unknown" for label in record.labels))
+            yield record
+        counts["cases"] = len(cases)
+
+    write_records(folder / "labelled.jsonl", labelled())
+    reviewed = len(measured.experts)
+    return Work(counts["cases"], counts["solutions"], counts["steps"], counts["labels"], reviewed)
+
+
+def with_experts(record: Record, experts: Mapping[StepKey, Sequence[ExpertVerdict]], config: AnnotateConfig) -> Record:
+    """The record with the experts' verdicts among the sources, and its labels derived anew."""
+    assert record.solution_id is not None
+    sources = []
+    for step in record.solution_steps:
+        said = tuple(experts.get(StepKey(record.case_id, record.solution_id, step.step_id), ()))
+        given = step.sources or Sources()
+        sources.append(given.model_copy(update={"expert": said}) if said else given)
+    steps = label_steps(record.solution_steps, sources, config.consensus)
+    solution = record.solution().model_copy(update={"solution_steps": tuple(steps)})
+    return join(record.case(), with_metadata(solution, config))
+
+
+def say(folder: Path) -> None:
+    """The few numbers to read first."""
+    report = json.loads((folder / "labels_report.json").read_text())
+    ledger = json.loads((folder / "ledger.json").read_text())
+    for name, row in report["sources"].items():
+        cells = [f"{key} {_interval(row[key])}" for key in ("coverage", "accuracy") if key in row]
+        print(f"{name:24} {'  '.join(cells)}")
+    total, by_experts = ledger["total_dollars"], ledger["experts"]["dollars"]
+    per_cases = ledger["dollars_per_10000_cases"]
+    print(f"${total:.2f}, of which experts ${by_experts:.2f}; ${per_cases:,.0f} per 10,000 cases")
+    for title, name in (
+        ("labels", "labelled.jsonl"),
+        ("queue", "expert_queue.jsonl"),
+        ("report", "labels_report.html"),
+    ):
+        print(f"{title + ':':8}{folder / name}")
+
+
+def _interval(one: Mapping[str, Any]) -> str:
+    return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"

@@ -1,0 +1,89 @@
+"""Agreement of the experts with each other and with the machines, in the report and on its page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medprm.annotation.expert_queue import QueuedStep, StepKey
+from medprm.annotation.labels_report import Measured, make_report, write_report
+from medprm.cases.schema import ExpertVerdict, Label
+from medprm.statistics.agreement import cohen_kappa, krippendorff_alpha
+
+
+def measured(num: int, num_double: int) -> Measured:
+    """`a` follows the score; `b` speaks of the first `num_double` steps, errs on every fifth; the judge is blind."""
+    steps, experts = [], {}
+    for i in range(num):
+        right = (i * 7) % 17
+        steps.append(
+            QueuedStep(
+                key=StepKey(f"c{i}", "s", 0), group_id=f"p{i // 2}", category="observation",
+                judge="correct" if i % 3 else "incorrect", has_citation=False, num_correct=right, num_wrong=16 - right,
+                outcome="unknown", is_answer=False, label="unknown",
+            )
+        )  # fmt: skip
+        verdict: Label = "correct" if right > 8 else "incorrect"
+        other: Label = verdict if i % 5 else "correct" if verdict == "incorrect" else "incorrect"
+        said = [ExpertVerdict(verdict=verdict, expert_id="a")] if i < num - 1 else []
+        said += [ExpertVerdict(verdict=other if i else "unknown", expert_id="b")] if i < num_double else []
+        if said:
+            experts[steps[-1].key] = tuple(said)
+    return Measured(steps, [0.5 + 0.001 * i for i in range(num)], list(range(num)), experts, {}, None)
+
+
+def test_dawid_skene_stands_beside_the_rule_where_experts_have_spoken() -> None:
+    given = measured(200, 0)
+    few = given._replace(experts=dict(list(given.experts.items())[:60]))
+    truth: dict[StepKey, Label] = {one.key: "correct" if one.num_correct > 8 else "incorrect" for one in given.steps}
+    sources = report_of(few._replace(truth=truth))["sources"]
+    assert sources["dawid_skene"]["coverage"]["value"] == 1
+    assert sources["dawid_skene"]["accuracy"]["value"] > 0.9 > sources["judge"]["accuracy"]["value"] + 0.2
+    assert "dawid_skene" not in report_of(given._replace(experts={}))["sources"]
+
+
+def test_an_expert_who_cannot_tell_agrees_with_nobody() -> None:
+    given = measured(60, 0)
+    cannot_tell = {key: (ExpertVerdict(verdict="unknown", expert_id="a"),) for key in given.experts}
+    assert report_of(given)["agreement"]["judge, expert"]["raw_agreement"]["n"] == 59
+    assert report_of(given._replace(experts=cannot_tell))["agreement"]["judge, expert"] == {}
+
+
+def report_of(given: Measured) -> dict[str, Any]:
+    return make_report(given, num_bootstrap=200)
+
+
+def test_double_annotation_gives_alpha_and_kappa() -> None:
+    given = measured(120, 60)
+    together = report_of(given)["experts_together"]
+    both = [[one.verdict for one in given.experts[step.key]] for step in given.steps[1:60]]
+    assert together["num_experts"] == 2
+    assert together["num_steps_of_several"] == together["alpha"]["n"] == 59, "of one step `b` could not tell"
+    assert together["alpha"]["value"] == pytest.approx(krippendorff_alpha(both, num_bootstrap=10).value)
+    kappa = together["pairs"]["a, b"]["kappa"]
+    assert kappa["value"] == pytest.approx(cohen_kappa(*zip(*both, strict=True))) and kappa["n"] == 59
+    assert kappa["low"] < kappa["value"] < kappa["high"] < 1
+
+
+def test_pearson_of_the_scores_with_the_experts() -> None:
+    given = measured(120, 0)
+    found = report_of(given)["pearson"]
+    scores = [one.num_correct / 16 for one in given.steps[:-1]]
+    wanted = np.corrcoef(scores, [score > 0.5 for score in scores])[0, 1]
+    assert found["monte_carlo_score, expert"]["value"] == pytest.approx(wanted) and wanted > 0.8
+    assert found["monte_carlo_score, expert"]["n"] == 119, "nobody has decided the last step"
+    assert found["judge, expert"]["low"] < 0.2 and abs(found["judge, expert"]["value"]) < 0.3
+
+
+def test_what_is_undefined_is_left_out_and_the_page_renders(tmp_path: Path) -> None:
+    alone = report_of(measured(40, 0))
+    assert alone["experts_together"] == {"num_experts": 1, "num_steps_of_several": 0, "pairs": {}}
+    nobody = report_of(measured(40, 0)._replace(experts={}))
+    assert nobody["pearson"] == {} and nobody["experts_together"]["num_experts"] == 0
+    for report in (alone, nobody, report_of(measured(120, 60))):
+        write_report(tmp_path, report, "Labels", [])
+        assert json.loads((tmp_path / "labels_report.json").read_text()) == report
+    page = (tmp_path / "labels_report.html").read_text()
+    assert "2 experts, 59 steps decided by several of them" in page and "monte_carlo_score, expert" in page

@@ -1,0 +1,104 @@
+"""`annotate` on the phantom, without a server: real retrieval, a judge that cannot see, real rollouts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings
+from medprm.cases.jsonl import read_records
+from medprm.cases.phantom.settings import PhantomSettings
+from medprm.commands import annotate
+from medprm.config import AnnotateConfig, DataSettings
+from medprm.errors import InputError
+from medprm.run import RunError
+
+PHANTOM = PhantomSettings(num_train_patients=3, num_validation_patients=1, num_test_patients=1, num_train_candidates=3)
+
+
+def config(output: Path) -> AnnotateConfig:
+    return AnnotateConfig(
+        output_dir=str(output),
+        num_threads=1,
+        num_bootstrap=50,
+        max_cases=2,
+        data=DataSettings(phantom=PHANTOM),
+        monte_carlo=MonteCarloSettings(num_rollouts=8, rollouts_per_round=4),
+    )
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return annotate.run(config(tmp_path_factory.mktemp("annotate") / "out"))
+
+
+def test_everything_is_written(annotated: Path) -> None:
+    records = list(read_records(annotated / "labelled.jsonl"))
+    assert len(records) == 6
+    for record in records:
+        for place, step in enumerate(record.solution_steps):
+            assert step.label and step.sources and len(step.sources.judge) == 1
+            is_answer = place == len(record.solution_steps) - 1
+            assert bool(step.sources.outcome) == is_answer and bool(step.sources.monte_carlo) != is_answer
+            for run in step.sources.monte_carlo:
+                assert run.num_planned == 8 and 0 <= run.num_total <= 8 and run.stopping
+    cited = [one for record in records for step in record.solution_steps for one in step.sources.judge[0].citations]  # type: ignore[union-attr]
+    assert cited and all(one.document_id and one.quote for one in cited)
+    report = json.loads((annotated / "labels_report.json").read_text())
+    for name in ("judge", "monte_carlo_half", "hybrid_before_experts", "hybrid_after_experts"):
+        assert set(report["sources"][name]["coverage"]) == {"value", "low", "high", "n"}
+    assert "<script" not in (annotated / "labels_report.html").read_text()
+    ledger = json.loads((annotated / "ledger.json").read_text())
+    assert ledger["work"]["num_cases"] == 2 and ledger["experts"]["dollars"] > 0
+
+
+def test_the_queue_has_what_an_expert_needs_and_not_the_truth(annotated: Path) -> None:
+    rows = [json.loads(line) for line in (annotated / "expert_queue.jsonl").read_text().splitlines()]
+    values = [row["expected_value"] for row in rows]
+    assert rows and values == sorted(values, reverse=True)
+    num_steps = sum(len(one.solution_steps) for one in read_records(annotated / "labelled.jsonl"))
+    assert len(rows) <= 0.3 * num_steps
+    assert not {"gold_standard", "is_correct", "label", "answer"} & set(rows[0])
+
+
+def test_resumed_it_gives_the_same_bytes_without_computing(annotated: Path) -> None:
+    before = {name: (annotated / name).read_bytes() for name in ("labelled.jsonl", "expert_queue.jsonl", "ledger.json")}
+    annotate.run(replace(config(annotated), resume=True))
+    assert {name: (annotated / name).read_bytes() for name in before} == before
+
+
+def test_other_settings_are_refused_on_resume(annotated: Path) -> None:
+    changed = replace(config(annotated), resume=True, monte_carlo=MonteCarloSettings(num_rollouts=16))
+    with pytest.raises(RunError, match="monte_carlo.num_rollouts was 8, is 16"):
+        annotate.run(changed)
+
+
+def test_deleting_the_truth_changes_no_label_of_the_machines(annotated: Path, tmp_path: Path) -> None:
+    given = config(tmp_path / "out")
+    first = annotate.run(given)
+    assert (first / "machine.jsonl").read_bytes() == (annotated / "machine.jsonl").read_bytes()
+    (truth,) = tmp_path.glob("phantom-*/truth.jsonl")
+    truth.unlink()
+    with pytest.raises(FileNotFoundError):
+        annotate.run(replace(given, resume=True))  # the simulated expert cannot do without it
+    cases = next(tmp_path.glob("phantom-*")) / "candidates.jsonl"
+    own = replace(given, output_dir=str(tmp_path / "own"), cases=str(cases), expert=ExpertSettings(kind="none"))
+    own.retrieval.collections = {"guidelines": str(cases.parent / "guidelines.jsonl")}
+    annotate.run(own)
+    assert (tmp_path / "own" / "machine.jsonl").read_bytes() == (annotated / "machine.jsonl").read_bytes()
+
+
+def test_an_estimate_sends_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotate.run(replace(config(tmp_path / "out"), estimate=True))
+    assert not (tmp_path / "out").exists()
+    assert '"rollouts_at_most"' in capsys.readouterr().out
+
+
+def test_settings_that_contradict_each_other() -> None:
+    with pytest.raises(InputError, match="two sources of cases"):
+        AnnotateConfig(cases="a.jsonl", data=DataSettings(name="x", path="b"))
+    with pytest.raises(InputError, match="simulated knows the truth"):
+        AnnotateConfig(cases="a.jsonl", expert=ExpertSettings(kind="simulated"))
+    with pytest.raises(InputError, match="judge_server.base_urls"):
+        AnnotateConfig(judge=JudgeSettings(kind="server"))

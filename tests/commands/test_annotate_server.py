@@ -1,0 +1,147 @@
+"""`annotate` against servers: hostile ones, killed runs, budgets. Everything on loopback, in processes of their own."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stub_server
+from annotation_run import annotate_config, write_inputs
+
+from medprm.cases.jsonl import read_records
+from medprm.clients.settings import ModelPrice, PriceSettings
+from medprm.commands import annotate
+from medprm.config import AnnotateConfig
+from medprm.run import RunStopped
+
+ROOT = Path(__file__).parents[2]
+RUN = "import sys, pickle; from medprm.commands import annotate; annotate.run(pickle.load(open(sys.argv[1], 'rb')))"
+
+
+def attempts(folder: Path) -> list[tuple]:
+    with sqlite3.connect(folder / "journal.sqlite") as database:
+        return database.execute("select key, attempt, state, dollars, stage from attempts").fetchall()
+
+
+def test_a_hostile_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", num_cases=200, num_solutions=2, num_steps=5)  # 2,000 steps
+    with stub_server.started(hostile=True) as url:
+        annotate.run(annotate_config(inputs, tmp_path / "out", url, {"concurrency": 24}))
+        seen = stub_server.counts(url)
+    labelled = list(read_records(tmp_path / "out" / "labelled.jsonl"))
+    asked = list(read_records(inputs / "cases.jsonl"))
+    assert [one.solution_id for one in labelled] == [one.solution_id for one in asked]
+    assert [one.step_texts for one in labelled] == [one.step_texts for one in asked]
+    steps = [step for one in labelled for step in one.solution_steps]
+    assert len(steps) == 2000 and all(step.sources and len(step.sources.judge) == 1 for step in steps)
+    assert all(step.label for step in steps)
+    rows = attempts(tmp_path / "out")
+    finished = [key for key, _, state, _, _ in rows if state == "ok"]
+    assert len(finished) == len(set(finished))
+    # Nothing was asked of the server that is not in the journal, as often as there; nothing in it is still under way.
+    asked_of = {key: 0 for key, *_ in rows}
+    for key, *_ in rows:
+        asked_of[key] += 1
+    assert {key: seen["seen"].get(key, 0) for key in asked_of} == asked_of and not seen["seen"].keys() - asked_of.keys()
+    assert {state for _, _, state, _, _ in rows} == {"ok", "failed"}
+    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    assert sum(stage["num_attempts"] for stage in ledger["stages"].values()) == len(rows)
+    assert sum(stage["num_finished"] for stage in ledger["stages"].values()) == len(finished)
+    assert ledger["work"]["num_steps"] == 2000
+    # Bad answers were asked again: far fewer unknown verdicts than bad first answers (14 % are bad, three rounds).
+    unknown = sum(step.sources.judge[0].verdict == "unknown" for step in steps if step.sources)
+    assert 0 <= unknown / 2000 < 0.02
+
+
+def start_run(config: AnnotateConfig, folder: Path) -> subprocess.Popen:
+    import pickle
+
+    (folder / "config.pickle").write_bytes(pickle.dumps(config))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(folder / "config.pickle")], env=environment, stderr=subprocess.PIPE
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_at_any_instant_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    inputs = write_inputs(tmp_path / "in", num_cases=40, num_solutions=2, num_steps=5)
+    rng = np.random.default_rng(0)
+    with stub_server.started(delay=0.05) as url:
+        annotate.run(annotate_config(inputs, tmp_path / "whole", url))
+    with stub_server.started(delay=0.05) as url:
+        config = annotate_config(inputs, tmp_path / "killed", url, {"concurrency": 2})
+        num_kills = 0
+        while num_kills < 20:
+            process = start_run(config, tmp_path)
+            journal = tmp_path / "killed" / "journal.sqlite"
+            while not journal.exists() and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(float(rng.uniform(0.05, 0.6)))
+            if process.poll() is not None:
+                break
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            num_kills += 1
+            config = replace(config, resume=True)
+        done = start_run(config, tmp_path)
+        _, errors = done.communicate(timeout=300)
+        assert done.returncode == 0, errors.decode()[-2000:]
+        seen = stub_server.counts(url)["seen"]
+    assert num_kills >= 15, num_kills
+    for name in ("labelled.jsonl", "expert_queue.jsonl", "machine.jsonl"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    num_more = sum(seen.values()) - len(seen)
+    assert num_more <= 2 * num_kills, (num_more, num_kills)
+    lost = sum(state == "lost" for _, _, state, _, _ in attempts(tmp_path / "killed"))
+    assert num_more <= lost
+
+
+def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", num_cases=6)
+    prices = PriceSettings(date="2026-11-23", models={"stub": ModelPrice(input=100.0, output=1000.0)})
+    with stub_server.started() as url:
+        # Loopback is free; the price list of an outside server is put in its place below.
+        config = annotate_config(inputs, tmp_path / "out", url, prices=prices, budget_dollars=5.0)
+        original = annotate.OpenAIClient
+
+        class Outside(original):  # type: ignore[misc, valid-type]
+            def __init__(self, *arguments: object) -> None:
+                super().__init__(*arguments)  # type: ignore[arg-type]
+                self.prices.is_free = False
+
+        annotate.OpenAIClient = Outside  # type: ignore[misc]
+        try:
+            with pytest.raises(RunStopped, match="budget"):
+                annotate.run(config)
+            spent = sum(dollars for _, _, _, dollars, _ in attempts(tmp_path / "out"))
+            assert 0 < spent <= 5.0
+            config.budget_dollars, config.resume = 1000.0, True
+            annotate.run(config)
+        finally:
+            annotate.OpenAIClient = original  # type: ignore[misc]
+        seen = stub_server.counts(url)["seen"]
+    assert set(seen.values()) == {1}  # what was bought before the stop was not bought again
+    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    # 100 tokens in, 10 out for each choice, by the price of the model that answered (stub-0101).
+    num_judge = ledger["stages"]["judge"]["num_finished"]
+    assert ledger["stages"]["judge"]["dollars"] == pytest.approx(num_judge * (100 * 100 + 10 * 1000) / 1e6)
+    assert set(ledger["models"]) == {"stub-0101"}
+
+
+def test_a_case_of_an_unnamed_source_stays_on_this_machine(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", num_cases=1)
+    config = annotate_config(inputs, tmp_path / "out", "http://example.org/v1")
+    config.prices = PriceSettings(models={"stub": ModelPrice()})
+    with pytest.raises(Exception, match=r"case case-0: not sent: source 'made_up' may go as far as zone machine"):
+        annotate.run(config)
+    assert attempts(tmp_path / "out") == []

@@ -1,0 +1,176 @@
+"""An OpenAI-compatible server on loopback whose answers depend on the request alone, and whose faults are chosen.
+
+`python stub_server.py FAULTS` prints its port and serves until it is killed; `started(...)` does that for a test. GET
+/counts gives, per idempotency key, how often it was seen and how often answered in full.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+NUM_STEPS = re.compile(r"Answer with exactly (\d+) entries")
+OPTIONS = re.compile(r"Options: (.*)")
+# Faults of the connection, chosen by key and by how often it was seen; each with its share of first attempts.
+NETWORK = {"500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
+# Faults of the content, chosen by key: the answer arrives and is of no use (or is merely strange).
+CONTENT = {"short": 0.03, "long": 0.03, "prose": 0.03, "refusal": 0.02, "length": 0.02, "none": 0.01, "huge": 0.004}
+SEEN: Counter[str] = Counter()
+ANSWERED: Counter[str] = Counter()
+
+
+def number_of(*parts: object) -> float:
+    """In [0, 1), by the hash of the parts."""
+    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
+
+
+def pick(shares: dict[str, float], *parts: object) -> str | None:
+    drawn = number_of(*parts)
+    for name, share in shares.items():
+        if drawn < share:
+            return name
+        drawn -= share
+    return None
+
+
+def judge_answer(prompt: str, num_steps: int, fault: str | None) -> tuple[str | None, str]:
+    count = {"short": num_steps - 1, "long": num_steps * 2}.get(fault or "", num_steps)
+    steps = [
+        {
+            "step": i,
+            "verdict": "-" if number_of(prompt, i) < 0.35 else "+",
+            "reason": "naïve ☃ \U0001fa7b 理由",
+            "citations": [{"passage_id": "no/such", "quote": "made up"}],
+        }
+        for i in range(count)
+    ]
+    text = json.dumps({"steps": steps}, ensure_ascii=False)
+    if fault == "prose":
+        text = "Step 0 looks fine to me. " + text[: len(text) // 2]
+    if fault == "huge":
+        text = " " * 5_000_000 + text
+    if fault in ("refusal", "none"):
+        return (
+            None if fault == "none" else "I cannot help with that."
+        ), "content_filter" if fault == "none" else "stop"
+    return text, "length" if fault == "length" else "stop"
+
+
+def rollouts(body: dict, prompt: str) -> list[tuple[str, str]]:
+    found = OPTIONS.search(prompt)
+    options = found.group(1).split("; ") if found else ["A", "B"]
+    prefix, seed = body["messages"][-1]["content"], body.get("seed")
+    success = number_of(prompt, prefix)
+    texts = []
+    for i in range(body.get("n", 1)):
+        drawn = number_of(prompt, prefix, seed, i)
+        answer = options[0] if drawn < success else options[1 + int(drawn * 97) % (len(options) - 1)]
+        texts.append(
+            ("It follows.\nI do not know." if drawn > 0.98 else f"It follows.\nThe answer is {answer}.", "stop")
+        )
+    return texts
+
+
+def completion(body: dict, key: str, hostile: bool) -> bytes:
+    user = [one["content"] for one in body["messages"] if one["role"] == "user"][-1]
+    prompt = user if isinstance(user, str) else user[-1]["text"]
+    wanted = NUM_STEPS.search(prompt)
+    if wanted:
+        fault = pick(CONTENT, key, "content") if hostile else None
+        choices = [judge_answer(prompt, int(wanted.group(1)), fault)]
+    else:
+        choices = rollouts(body, prompt)
+    answer = {
+        "model": body["model"] + "-0101",
+        "choices": [{"message": {"content": text}, "finish_reason": why} for text, why in choices],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10 * len(choices)},
+    }
+    return json.dumps(answer).encode()
+
+
+async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hostile: bool, delay: float) -> None:
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if head.startswith(b"GET /counts"):
+                await respond(writer, 200, json.dumps({"seen": SEEN, "answered": ANSWERED}).encode())
+                continue
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
+            fields = {name.lower(): value for name, value in fields.items()}
+            body = json.loads(await reader.readexactly(int(fields["content-length"])))
+            key = fields["idempotency-key"]
+            SEEN[key] += 1
+            fault = pick(NETWORK, key, SEEN[key]) if hostile and SEEN[key] <= 2 else None
+            if delay:
+                await asyncio.sleep(delay)
+            if not await misbehave(writer, fault):
+                continue
+            await respond(writer, 200, completion(body, key, hostile))
+            ANSWERED[key] += 1
+    writer.close()
+
+
+async def misbehave(writer: asyncio.StreamWriter, fault: str | None) -> bool:
+    """Whether an answer is to be given after all."""
+    if fault == "500":
+        await respond(writer, 500, b"oh no")
+    elif fault == "429":
+        await respond(writer, 429, b"slow down", "Retry-After: 0.05\r\n")
+    elif fault == "garbage":
+        await respond(writer, 200, b'{"choices": [{"message": {"con')
+    elif fault == "cut":
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{")
+        await writer.drain()
+        raise ConnectionError
+    elif fault == "hang":
+        await asyncio.sleep(30)
+        raise ConnectionError
+    elif fault == "drip":
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        for _ in range(100):
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.3)
+        raise ConnectionError
+    return fault is None
+
+
+async def respond(writer: asyncio.StreamWriter, status: int, body: bytes, more: str = "") -> None:
+    writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body)
+    await writer.drain()
+
+
+async def main(hostile: bool, delay: float) -> None:
+    server = await asyncio.start_server(
+        lambda reader, writer: serve_one(reader, writer, hostile, delay), "127.0.0.1", 0, limit=2**24
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+@contextlib.contextmanager
+def started(hostile: bool = False, delay: float = 0.0) -> Iterator[str]:
+    """The base URL of a server in a process of its own."""
+    command = [sys.executable, str(Path(__file__)), str(int(hostile)), str(delay)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def counts(url: str) -> dict[str, dict[str, int]]:
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/counts") as answer:
+        return json.load(answer)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] == "1", float(sys.argv[2])))
