@@ -58,15 +58,15 @@ def _said(row: Any, where: str) -> Said:
     allowed = {*needed, "note", "seconds", "date"}
     if not isinstance(row, dict) or set(needed) - row.keys() or row.keys() - allowed:
         raise InputError(f"{where}: expected an object with {', '.join(needed)}, and note, seconds, date where known")
-    ids = [row["case_id"], row["solution_id"]]
+    ids = (row["case_id"], row["solution_id"])
     if row["verdict"] not in VERDICTS or type(row["step_id"]) is not int or not all(isinstance(i, str) for i in ids):
         raise InputError(
-            f"{where}: verdict {row['verdict']!r}, step_id {row['step_id']!r}, case_id and solution_id {ids}; "
+            f"{where}: verdict {row['verdict']!r}, step_id {row['step_id']!r}, case_id and solution_id {list(ids)}; "
             f"expected one of {', '.join(VERDICTS)}, a number from 0, and texts"
         )
     given = {name: row[name] for name in row if name not in StepKey._fields}
     try:
-        return StepKey(*ids, row["step_id"]), ExpertVerdict.model_validate(given)
+        return StepKey(row["case_id"], row["solution_id"], row["step_id"]), ExpertVerdict.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{where}: {first['loc'][0]} {first['input']!r}: {first['msg']}") from None

@@ -188,9 +188,9 @@ def _expert_labels(measured: Measured) -> list[Label]:
     return [majority([one.verdict for one in measured.experts.get(step.key, ())]) for step in measured.steps]
 
 
-def _pair(first: Sequence[Label], second: Sequence[Label], ids: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
+def _pair(first: Sequence[str], second: Sequence[str], ids: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
     """Raw agreement, Cohen's kappa and AC1 where both have a label."""
-    known = [[None if one == "unknown" else one for one in side] for side in (first, second)]
+    known: list[list[str | None]] = [[None if one == "unknown" else one for one in side] for side in (first, second)]
     agreed = pair_agreement(known[0], known[1], ids, num_bootstrap)
     numbers = {"raw_agreement": agreed.raw_agreement, "kappa": agreed.kappa, "ac1": agreed.ac1}
     return {key: one.as_json() for key, one in numbers.items() if one.is_defined}
@@ -202,7 +202,7 @@ def _experts_together(measured: Measured, num_bootstrap: int) -> dict[str, Any]:
     ids = [one.group_id for one in measured.steps]
     names = sorted({name for verdicts in said for name in verdicts})
     ratings = [[verdicts.get(name, "unknown") for name in names] for verdicts in said]
-    known = [[None if one == "unknown" else one for one in unit] for unit in ratings]
+    known: list[list[str | None]] = [[None if one == "unknown" else one for one in unit] for unit in ratings]
     alpha = krippendorff_alpha(known, ids, num_bootstrap)
     pairs = {
         f"{names[i]}, {names[j]}": _pair(

@@ -56,7 +56,7 @@ class RuleJudge:
     model = MODEL
 
     def __init__(self, unseen: Label) -> None:
-        self.unseen = unseen
+        self.unseen: Label = unseen
 
     def judge(self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]) -> Judgement:
         facts, claims = read_facts(case, passages), _Claims()
