@@ -350,7 +350,25 @@ class EvaluateComposition(EvaluateConfig):
     packing: PackingSettings = field(default_factory=PackingSettings)
 
 
-TRAINING_ONLY = ("labels", "encoding", "packing")
+@dataclass
+class AnnotateComposition(AnnotateConfig):
+    """The same for `annotate`."""
+
+    # Not read: labels are made here, and trained on elsewhere.
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    # Not read, likewise.
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
+    # Not read, likewise.
+    packing: PackingSettings = field(default_factory=PackingSettings)
+    # Not read, likewise.
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+
+# What an experiment may set and the verb does not read.
+NOT_READ: dict[type, tuple[str, ...]] = {
+    EvaluateConfig: ("labels", "encoding", "packing"),
+    AnnotateConfig: ("labels", "encoding", "packing", "evaluation"),
+}
 
 AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig
 Config = TypeVar("Config", bound=AnyConfig)
@@ -360,7 +378,10 @@ SCHEMAS: dict[str, type[AnyConfig]] = {
     "evaluate": EvaluateConfig,
     "annotate": AnnotateConfig,
 }
-COMPOSITIONS: dict[str, type[AnyConfig]] = SCHEMAS | {"evaluate": EvaluateComposition}
+COMPOSITIONS: dict[str, type[AnyConfig]] = SCHEMAS | {
+    "evaluate": EvaluateComposition,
+    "annotate": AnnotateComposition,
+}
 
 
 def typed(composed: DictConfig, schema: type[Config]) -> Config:
@@ -369,8 +390,7 @@ def typed(composed: DictConfig, schema: type[Config]) -> Config:
     Merged once more into a fresh schema: `+training.lr=1` adds a key that composition alone would let pass unread.
     """
     values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
-    if schema is EvaluateConfig:
-        values = {name: value for name, value in values.items() if name not in TRAINING_ONLY}
+    values = {name: value for name, value in values.items() if name not in NOT_READ.get(schema, ())}
     return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values)))
 
 

@@ -188,7 +188,7 @@ def test_every_experiment_annotates(experiment: str) -> None:
     config = typed(composed("annotate", f"+experiment={experiment}", *needs_path(experiment)), AnnotateConfig)
     assert config.output_dir == f"outputs/{experiment}_labels"
     assert config.prices.date and config.prices.models["gemini-2.5-flash-lite"].input > 0
-    assert config.expert.kind == ("simulated" if experiment == "cxr" else "none")
+    assert config.expert.kind == ("none" if needs_path(experiment) else "simulated")
 
 
 @pytest.mark.parametrize("option", OPTIONS)

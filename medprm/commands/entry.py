@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from medprm.config import COMPOSITIONS, SCHEMAS, TRAINING_ONLY, TrainConfig, typed
+from medprm.config import COMPOSITIONS, NOT_READ, SCHEMAS, TrainConfig, typed
 from medprm.errors import InputError
 from medprm.run import RunStopped, check_launch
 
@@ -93,8 +93,7 @@ class _Task:
 
     def _run(self, composed: DictConfig) -> None:
         _name_job(composed)
-        if self.verb == "evaluate":
-            _refuse_training_only(HydraConfig.get().overrides.task)
+        _refuse_unread(self.verb, HydraConfig.get().overrides.task)
         config = typed(composed, SCHEMAS[self.verb])
         if isinstance(config, TrainConfig) and config.plan:
             # Heavy, as below.
@@ -120,13 +119,15 @@ def _other_scales(conf: Path) -> dict[str, TrainConfig | str]:
     return scales
 
 
-def _refuse_training_only(given: Sequence[str]) -> None:
-    """Settings of training on evaluate's command line: they would have no effect."""
+def _refuse_unread(verb: str, given: Sequence[str]) -> None:
+    """Settings of another verb on the command line: they would have no effect."""
     for one in given:
-        if (name := one.lstrip("+~").partition("=")[0]).partition(".")[0] in TRAINING_ONLY:
-            if name.startswith("packing"):
-                raise InputError(f"{name}: of train.py; evaluate.py has scoring.max_row_tokens and tree_attention")
+        name = one.lstrip("+~").partition("=")[0]
+        if name.partition(".")[0] not in NOT_READ.get(SCHEMAS[verb], ()):
+            continue
+        if verb == "evaluate" and not name.startswith("packing"):
             raise InputError(f"{name}: read from the checkpoint (medprm.json), not free in evaluate.py; leave it out")
+        raise InputError(f"{name}: a setting of train.py, not read by {verb}.py; leave it out")
 
 
 def _name_job(composed: DictConfig) -> None:
