@@ -14,7 +14,7 @@ from medprm.errors import InputError
 
 REDACTED = "[redacted]"
 # A checkpoint's files and a report's: no records, no images, no code, no pickles.
-KEPT_SUFFIXES = (".json", ".html", ".safetensors", ".model", ".jinja", ".txt")
+KEPT_SUFFIXES = (".json", ".md", ".html", ".safetensors", ".model", ".jinja", ".txt")
 _SECRET_NAME = re.compile(r"(?i)(^|[_\-.])(api_?key|key|token|secret|password|passwd|credentials?|authorization)$")
 _SECRET_VALUE = re.compile(
     r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_\-]{16,}|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_\-]{30,}|gh[pousr]_[A-Za-z0-9]{20,}"

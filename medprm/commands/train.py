@@ -57,6 +57,7 @@ from medprm.scoring.scorer import StepScorer
 from medprm.statistics.step_metrics import auroc, confusion_rows, macro_f1
 from medprm.tracking import Tracker, start_tracking
 from medprm.training.arguments import start_deepspeed, training_arguments
+from medprm.training.card import CARD_FILE, model_card
 from medprm.training.checkpoints import Writers, discard_newer, find_resumable, is_sharded, num_writers
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import PackedDataset, pack_dataset
@@ -118,9 +119,9 @@ def run(config: TrainConfig) -> Path:
     prm = describe_prm(encoder, config.labels) | {"base": config.model.path, "medprm_version": __version__}
     if is_first_process() and splits.get("validation") and is_whole(config):
         prm |= choices(replace(finished, prm=prm), splits["validation"], data.image_root, config)
-    checkpoint = save_result(
-        folder / CHECKPOINT, trainer, finished, prm, is_sharded=bool(config.deepspeed) and config.tuning.kind == "full"
-    )
+    card = model_card(prm, config.data.name, train_set.counts)
+    is_sharded = bool(config.deepspeed) and config.tuning.kind == "full"
+    checkpoint = save_result(folder / CHECKPOINT, trainer, finished, prm, card, is_sharded)
     if config.tracking.keep_checkpoint:
         files = sorted(one for one in checkpoint.rglob("*") if one.is_file())
         tracker.keep(f"{config.run_name}_checkpoint", "model", {str(one.relative_to(checkpoint)): one for one in files})
@@ -355,7 +356,7 @@ def choices(
 
 
 def save_result(
-    folder: Path, trainer: PRMTrainer, finished: LoadedModel, prm: dict[str, Any], is_sharded: bool
+    folder: Path, trainer: PRMTrainer, finished: LoadedModel, prm: dict[str, Any], card: str, is_sharded: bool
 ) -> Path:
     """The checkpoint, whole or not at all. Sharded weights are gathered by all processes together."""
     draft = folder.with_name(f".{folder.name}.draft")
@@ -368,6 +369,7 @@ def save_result(
             save_tokenizer_and_settings(draft, finished, prm)
         else:
             save_checkpoint(draft, finished, prm)
+        (draft / CARD_FILE).write_text(card, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     return folder

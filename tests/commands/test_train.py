@@ -85,6 +85,16 @@ def test_the_same_run_gives_the_same_weights(trained: Path, base: Path, records:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_the_checkpoint_says_what_it_is(trained: Path) -> None:
+    card = (trained / "checkpoint" / "README.md").read_text()
+    prm = json.loads((trained / "checkpoint" / "medprm.json").read_text())
+    counts = json.loads((trained / "run.json").read_text())["counts"]["train"]
+    assert f"{counts['num_solutions_kept']:,} solutions, {counts['num_steps']:,} steps" in card
+    assert f"from {prm['threshold']:.3f} on" in card and f"the {prm['aggregation']} of" in card
+    assert all(f"`{text}` = {number}" in card for text, number in prm["label_tokens"].items())
+    assert "not a medical device" in card and str(trained) not in card
+
+
 def test_another_seed_gives_other_weights(trained: Path, base: Path, records: Path, tmp_path: Path) -> None:
     train.run(train_config(base, records, tmp_path / "other", training={"seed": 1}, seed=1))
     first, second = weights(trained), weights(tmp_path / "other")
