@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from measure import alternate, arguments, finish, ratio
+from measure import alternate, ratio, run_sizes
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
@@ -78,15 +78,5 @@ def compare(name: str, is_compressed: bool, num_runs: int) -> tuple[dict[str, fl
     return ratios, {"cpu_seconds": seconds, "wall_seconds_of_8_by_processes": walls}
 
 
-def main() -> None:
-    given = arguments(__doc__)
-    ratios: dict[str, float] = {}
-    figures: dict[str, Any] = {}
-    for name, is_compressed in (("JPEG 2000", True), ("uncompressed", False)):
-        found, figures[name] = compare(name, is_compressed, given.runs)
-        ratios |= found
-    finish(given, ratios, figures)
-
-
 if __name__ == "__main__":
-    main()
+    run_sizes(__doc__, compare, {name: (name, name == "JPEG 2000") for name in ("JPEG 2000", "uncompressed")})

@@ -75,6 +75,21 @@ def _resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
+def run_sizes(
+    description: str | None,
+    compare: Callable[..., tuple[dict[str, float], dict[str, Any]]],
+    sizes: Mapping[str, tuple[Any, ...]],
+) -> None:
+    """A whole benchmark: `compare(*size, num_runs)` gives the ratios and figures of each size."""
+    given = arguments(description)
+    ratios: dict[str, float] = {}
+    figures: dict[str, Any] = {}
+    for name, size in sizes.items():
+        found, figures[name] = compare(*size, given.runs)
+        ratios |= found
+    finish(given, ratios, figures)
+
+
 def finish(given: argparse.Namespace, ratios: Mapping[str, float], figures: Mapping[str, Any]) -> None:
     """Print the ratios, and write everything where it was asked for."""
     for name, value in ratios.items():

@@ -1,16 +1,18 @@
 """Scoring: all candidates of a case on one tree, against one forward per candidate, a padded batch, one per step.
 
 python benchmarks/scoring.py [--json FILE]
-Same model, same case, same scores (checked to 1e-5). CPU seconds, one thread.
+Beside them the tree attended to by a mask instead of gathered keys. Same model, same case, same scores (checked to
+1e-5). CPU seconds, one thread.
 """
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from measure import alternate, arguments, finish, ratio
+from measure import alternate, ratio, run_sizes
 from workload import Work, make_work
 
 from medprm.encoding.collator import Collator, Example
@@ -21,7 +23,7 @@ from medprm.encoding.tree import tree_size
 from medprm.scoring.scorer import StepScorer
 from medprm.scoring.step_scores import label_logits, step_scores
 
-SIZES = ((7, 8), (13, 16))
+SIZES = {"7 x 8": (7, 8), "13 x 16": (13, 16)}  # tiles x solutions
 
 
 def examples_of(work: Work) -> list[Example]:
@@ -56,9 +58,11 @@ def compare(num_tiles: int, num_candidates: int, num_runs: int) -> tuple[dict[st
         work = make_work(Path(folder), num_tiles, num_candidates)
         scorer = StepScorer(work.loaded, work.encoder)
         case, solutions = work.cases[0]
+        masked = StepScorer(copy.deepcopy(work.loaded), work.encoder, tree_attention="mask")
         examples = examples_of(work)
         sides = {
             "tree": lambda: scorer.score(case, solutions, work.root),
+            "tree by a mask": lambda: masked.score(case, solutions, work.root),
             "padded batch": lambda: padded(scorer, examples, len(examples)),
             "forward per candidate": lambda: padded(scorer, examples, 1),
             "forward per step": lambda: scorer.score_stepwise(case, solutions, work.root),
@@ -76,15 +80,5 @@ def compare(num_tiles: int, num_candidates: int, num_runs: int) -> tuple[dict[st
     return ratios, {"seconds": seconds, "tokens_tree": num_tokens, "tokens_alone": lengths, "worst": worst}
 
 
-def main() -> None:
-    given = arguments(__doc__)
-    ratios: dict[str, float] = {}
-    figures: dict[str, Any] = {}
-    for num_tiles, num_candidates in SIZES:
-        found, figures[f"{num_tiles} x {num_candidates}"] = compare(num_tiles, num_candidates, given.runs)
-        ratios |= found
-    finish(given, ratios, figures)
-
-
 if __name__ == "__main__":
-    main()
+    run_sizes(__doc__, compare, SIZES)

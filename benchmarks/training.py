@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measure import alternate, arguments, finish, peak_rss_mib, ratio
+from measure import alternate, peak_rss_mib, ratio, run_sizes
 from workload import make_work
 
 from medprm.encoding.collator import Collator, TreeCollator
@@ -22,7 +22,7 @@ from medprm.training.dataset import build_dataset
 from medprm.training.loss import summed_loss
 from medprm.training.packing import pack_dataset
 
-SIZES = ((7, 8), (13, 16))
+SIZES = {"7 x 8": (7, 8), "13 x 16": (13, 16)}  # tiles x solutions
 PADDED_BATCH = 8  # solutions in one padded forward
 MAX_ROW_TOKENS = 16_384
 
@@ -83,15 +83,5 @@ def compare(num_tiles: int, num_candidates: int, num_runs: int) -> tuple[dict[st
     return ratios, figures
 
 
-def main() -> None:
-    given = arguments(__doc__)
-    ratios: dict[str, float] = {}
-    figures: dict[str, Any] = {}
-    for num_tiles, num_solutions in SIZES:
-        found, figures[f"{num_tiles} x {num_solutions}"] = compare(num_tiles, num_solutions, given.runs)
-        ratios |= found
-    finish(given, ratios, figures)
-
-
 if __name__ == "__main__":
-    main()
+    run_sizes(__doc__, compare, SIZES)

@@ -1,10 +1,10 @@
 """The settings of each verb, assembled from the rooms' own.
 
-In: the composed mapping of `conf/`. Out: `TrainConfig` or `EvaluateConfig`, typed and checked. Light: no torch, no
-transformers, so that `--help` is quick. Rooms never import this file.
+In: the composed mapping of `conf/`. Out: `TrainConfig`, `EvaluateConfig` or `AnnotateConfig`, typed and checked.
+Light: no torch, no transformers, so that `--help` is quick. Rooms never import this file.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,17 +20,14 @@ from medprm.annotation.settings import (
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
 from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings
-from medprm.errors import InputError
+from medprm.errors import InputError, check_choice
 from medprm.evaluation.settings import EvaluationSettings
+from medprm.model.settings import ModelSettings, TuningSettings
+from medprm.scoring.settings import ScoringSettings
 from medprm.training.planning import PlanningSettings, stage_of
-from medprm.training.settings import TREE_ATTENTION, PackingSettings, TrainingSettings
+from medprm.training.settings import PackingSettings, TrainingSettings
 
-TUNING_KINDS = ("full", "lora", "qlora")
-ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3")
 WANDB_MODES = ("disabled", "offline", "online")
-DTYPES = ("float32", "bfloat16", "float16")
-DEVICES = ("auto", "cpu", "cuda")
-PROTOCOLS = ("own", "medprm_reward")
 BUILT_IN = "cxr"
 PHANTOM_CASES = 32  # what annotate does of the phantom in about three minutes on two cores
 
@@ -64,66 +61,6 @@ class DataSettings:
 
 
 @dataclass
-class ModelSettings:
-    """Which weights training starts from."""
-
-    # "tiny": the base that ships with the package; else a folder or a hub id, native or original InternVL layout.
-    path: str = "tiny"
-    # Most tiles an image is cut into; null: as the checkpoint says.
-    max_tiles: int | None = None
-    # Attention of transformers: auto (flash attention where it is installed and can run, else sdpa), sdpa, eager,
-    # flash_attention_2, flash_attention_3.
-    attn_implementation: str = "auto"
-
-    def __post_init__(self) -> None:
-        _check_choice("model.attn_implementation", self.attn_implementation, ATTENTION)
-
-
-@dataclass
-class TuningSettings:
-    """Which weights are trained."""
-
-    # full: all of them; lora: small adapters in the text model, merged into the saved checkpoint; qlora: the same with
-    # the frozen weights beside them in four bits (GPU only, needs bitsandbytes).
-    kind: str = "full"
-    # kind=full: leave the vision tower as it is.
-    freeze_vision: bool = False
-    # kind=full: leave the projector as it is.
-    freeze_projector: bool = False
-    # kind=full: leave the text model as it is.
-    freeze_text: bool = False
-    # kind=lora or qlora: rank of the adapters.
-    r: int = 16
-    # kind=lora or qlora: the adapters' output is scaled by lora_alpha / r.
-    lora_alpha: int = 32
-    # kind=lora or qlora: chance that an input of an adapter is dropped, in [0, 1).
-    lora_dropout: float = 0.05
-    # kind=lora or qlora: names of the adapted linear layers of the text model.
-    target_modules: list[str] = field(
-        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    )
-
-    def __post_init__(self) -> None:
-        _check_choice("tuning.kind", self.kind, TUNING_KINDS)
-        frozen = [part for part in ("vision", "projector", "text") if getattr(self, f"freeze_{part}")]
-        if self.kind != "full" and frozen:
-            raise InputError(
-                f"tuning.freeze_{frozen[0]} is true but tuning.kind={self.kind} freezes everything beside the adapters "
-                "anyway; leave it out"
-            )
-        if len(frozen) == 3:
-            raise InputError(
-                "tuning.freeze_vision, freeze_projector and freeze_text are all true: nothing is trained; "
-                "set one of them to false"
-            )
-        if self.r < 1 or not self.target_modules or not 0 <= self.lora_dropout < 1:
-            raise InputError(
-                f"tuning.r is {self.r}, lora_dropout {self.lora_dropout}, target_modules {self.target_modules}; "
-                "expected r of 1 or more, 0 <= lora_dropout < 1, and at least one module"
-            )
-
-
-@dataclass
 class TrackingSettings:
     """Weights & Biases. Metrics, tables of numbers and settings are sent, secrets redacted; texts and images never."""
 
@@ -137,41 +74,10 @@ class TrackingSettings:
     keep_checkpoint: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("tracking.wandb", self.wandb, WANDB_MODES)
+        check_choice("tracking.wandb", self.wandb, WANDB_MODES)
         kept = [name for name in ("keep_report", "keep_checkpoint") if getattr(self, name)]
         if kept and self.wandb == "disabled":
             raise InputError(f"tracking.{kept[0]}=true with tracking.wandb=disabled: there is nowhere to keep it")
-
-
-@dataclass
-class ScoringSettings:
-    """How a checkpoint is run."""
-
-    # Tokens in one forward; the solutions of a case share their beginning, several cases share a forward.
-    max_row_tokens: int = 16384
-    # Number format of the weights: float32, bfloat16, float16; scores are float32 always.
-    dtype: str = "float32"
-    # auto (a GPU where there is one), cpu or cuda.
-    device: str = "auto"
-    # As model.attn_implementation in training.
-    attn_implementation: str = "auto"
-    # As packing.attention in training.
-    tree_attention: str = "auto"
-    # own: as the checkpoint's medprm.json says; medprm_reward: a published Med-PRM reward model, which has none.
-    protocol: str = "own"
-    # protocol=medprm_reward: a text file with the published system prompt; null: the same said in our words.
-    system_prompt: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_choice("scoring.dtype", self.dtype, DTYPES)
-        _check_choice("scoring.protocol", self.protocol, PROTOCOLS)
-        if self.system_prompt is not None and self.protocol == "own":
-            raise InputError("scoring.system_prompt is set but scoring.protocol=own has the checkpoint's; leave it out")
-        _check_choice("scoring.device", self.device, DEVICES)
-        _check_choice("scoring.attn_implementation", self.attn_implementation, ATTENTION)
-        _check_choice("scoring.tree_attention", self.tree_attention, TREE_ATTENTION)
-        if self.max_row_tokens < 1:
-            raise InputError(f"scoring.max_row_tokens is {self.max_row_tokens}; expected 1 or more tokens")
 
 
 @dataclass
@@ -208,13 +114,10 @@ class TrainConfig:
     planning: PlanningSettings = field(default_factory=PlanningSettings)
 
     def __post_init__(self) -> None:
-        if self.resume and self.overwrite:
-            raise InputError(
-                "resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one"
-            )
+        _check_resume(self.resume, self.overwrite)
         if self.tracking.keep_report:
             raise InputError("tracking.keep_report=true: evaluate.py writes the report, train.py does not")
-        _check_threads(self.num_threads)
+        _check_null_or_positive("num_threads", self.num_threads)
         _check_combination(self.tuning.kind, stage_of(self.deepspeed), self.training)
 
 
@@ -249,12 +152,11 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         for one in [*([self.permute] if self.permute else []), *(self.blank or [])]:
-            _check_choice("permute and blank", one, BLANKS)
+            check_choice("permute and blank", one, BLANKS)
         if self.tracking.keep_checkpoint:
             raise InputError("tracking.keep_checkpoint=true: train.py keeps checkpoints, evaluate.py does not")
-        if self.max_cases is not None and self.max_cases < 1:
-            raise InputError(f"max_cases is {self.max_cases}; expected null or 1 or more")
-        _check_threads(self.num_threads)
+        _check_null_or_positive("max_cases", self.max_cases)
+        _check_null_or_positive("num_threads", self.num_threads)
 
 
 @dataclass
@@ -305,12 +207,8 @@ class AnnotateConfig:
     num_bootstrap: int = 2000
 
     def __post_init__(self) -> None:
-        if self.resume and self.overwrite:
-            raise InputError(
-                "resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one"
-            )
-        if self.max_cases is not None and self.max_cases < 1:
-            raise InputError(f"max_cases is {self.max_cases}; expected null or 1 or more")
+        _check_resume(self.resume, self.overwrite)
+        _check_null_or_positive("max_cases", self.max_cases)
         if self.cases is None and self.image_root is not None:
             raise InputError("image_root is set but cases is null: a data folder and the phantom know their images")
         if self.cases is not None and self.data.path is not None:
@@ -330,7 +228,7 @@ class AnnotateConfig:
             self.expert.kind = "simulated" if self.is_phantom else "none"
         if self.is_phantom and self.max_cases is None:
             self.max_cases = PHANTOM_CASES
-        _check_threads(self.num_threads)
+        _check_null_or_positive("num_threads", self.num_threads)
 
     @property
     def is_phantom(self) -> bool:
@@ -364,12 +262,6 @@ class AnnotateComposition(AnnotateConfig):
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
-# What an experiment may set and the verb does not read.
-NOT_READ: dict[type, tuple[str, ...]] = {
-    EvaluateConfig: ("labels", "encoding", "packing"),
-    AnnotateConfig: ("labels", "encoding", "packing", "evaluation"),
-}
-
 AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig
 Config = TypeVar("Config", bound=AnyConfig)
 
@@ -382,6 +274,11 @@ COMPOSITIONS: dict[str, type[AnyConfig]] = SCHEMAS | {
     "evaluate": EvaluateComposition,
     "annotate": AnnotateComposition,
 }
+# What an experiment may set and the verb does not read.
+NOT_READ = {
+    verb: {one.name for one in fields(COMPOSITIONS[verb])} - {one.name for one in fields(schema)}
+    for verb, schema in SCHEMAS.items()
+}
 
 
 def typed(composed: DictConfig, schema: type[Config]) -> Config:
@@ -390,13 +287,9 @@ def typed(composed: DictConfig, schema: type[Config]) -> Config:
     Merged once more into a fresh schema: `+training.lr=1` adds a key that composition alone would let pass unread.
     """
     values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
-    values = {name: value for name, value in values.items() if name not in NOT_READ.get(schema, ())}
+    unread = next(NOT_READ[verb] for verb, one in SCHEMAS.items() if one is schema)
+    values = {name: value for name, value in values.items() if name not in unread}
     return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values)))
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name}: {value!r}; expected one of {', '.join(allowed)}")
 
 
 def _check_combination(tuning: str, stage: str, training: TrainingSettings) -> None:
@@ -421,6 +314,11 @@ def _check_combination(tuning: str, stage: str, training: TrainingSettings) -> N
         raise InputError("training.trainer_extra.fsdp with deepspeed: two ways to shard the weights; leave one out")
 
 
-def _check_threads(num_threads: int | None) -> None:
-    if num_threads is not None and num_threads < 1:
-        raise InputError(f"num_threads is {num_threads}; expected null or 1 or more")
+def _check_resume(resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise InputError("resume=true and overwrite=true: one goes on with the run, the other deletes it; leave one")
+
+
+def _check_null_or_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InputError(f"{name} is {value}; expected null or 1 or more")

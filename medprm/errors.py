@@ -1,5 +1,17 @@
-"""Errors that a user can mend: the entry scripts print them as one line and exit with code 2."""
+"""Errors that a user can mend, and the two commonest checks: the entry scripts print one line and exit with code 2."""
 
 
 class InputError(ValueError):
     """Something given by the user is wrong. The message says what, where, the value, what is allowed, what to do."""
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises InputError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+
+
+def check_least(name: str, value: float, least: float) -> None:
+    """Raises InputError where `value` is below `least`."""
+    if value < least:
+        raise InputError(f"{name} is {value}; expected {least} or more")

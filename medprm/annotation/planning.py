@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medprm.annotation.settings import check_least
-from medprm.errors import InputError
+from medprm.errors import InputError, check_least
 from medprm.statistics.bootstrap import (
     Estimate,
     draw_weights,

@@ -75,7 +75,7 @@ def step_query(case: Case, step: str) -> str:
     return f"{step} {case.question} {render_context(case.clinical_context)}".strip()
 
 
-def pack(passages: Sequence[Passage], max_tokens: int, count_tokens: Callable[[str], int]) -> Packed:
+def pack_passages(passages: Sequence[Passage], max_tokens: int, count_tokens: Callable[[str], int]) -> Packed:
     """Whole passages by rank until the budget is full; one that does not fit is passed over for the next."""
     kept, used = [], 0
     for one in passages:

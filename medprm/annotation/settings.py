@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from medprm.errors import InputError
+from medprm.errors import InputError, check_choice, check_least
 
 RULES = ("brief", "value", "judge", "keep_if_agree")
 ANSWER_STEPS = ("outcome", "rule", "unknown")
@@ -170,15 +170,3 @@ class ExpertSettings:
         for name in ("max_share", "pilot_share", "accuracy", "cannot_tell"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"expert.{name} is {getattr(self, name)}; expected a share in [0, 1]")
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raises InputError unless `value` is one of `allowed`."""
-    if value not in allowed:
-        raise InputError(f"{name}: {value!r}; expected one of {', '.join(allowed)}")
-
-
-def check_least(name: str, value: float, least: float) -> None:
-    """Raises InputError where `value` is below `least`."""
-    if value < least:
-        raise InputError(f"{name} is {value}; expected {least} or more")

@@ -18,49 +18,24 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-from medprm.annotation.calibration import step_chances
-from medprm.annotation.consensus import label_steps
-from medprm.annotation.counts import gold_answer
 from medprm.annotation.dense import DenseIndex
 from medprm.annotation.estimate import estimate_run
-from medprm.annotation.expert_files import read_expert_file
-from medprm.annotation.expert_queue import (
-    QueuedStep,
-    StepKey,
-    pick_queue,
-    queued_steps,
-    rank_steps,
-    review_value,
-    simulated_verdict,
-    write_queue,
-)
+from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
+from medprm.annotation.expert_stage import read_truth, review
 from medprm.annotation.judging import Judge
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
 from medprm.annotation.local_policy import LocalPolicy
 from medprm.annotation.passages import read_collections
-from medprm.annotation.retrieval import Retriever, pack, rough_tokens
+from medprm.annotation.records import Making, as_record, with_experts, with_outcome
+from medprm.annotation.retrieval import Retriever, pack_passages, rough_tokens
 from medprm.annotation.rollouts import Policy, StepPrefix, roll_out
 from medprm.annotation.rule_judge import RuleJudge, own_passages
 from medprm.annotation.server_judge import ServerJudge
 from medprm.annotation.server_policy import ServerPolicy
-from medprm.cases.answers import answers_match, parse_answer
 from medprm.cases.folder import open_data
 from medprm.cases.jsonl import read_cases, read_records, write_records
-from medprm.cases.schema import (
-    AnnotationMetadata,
-    Case,
-    CaseSolutions,
-    ExpertVerdict,
-    JudgeVerdict,
-    Label,
-    MonteCarlo,
-    Record,
-    RuleVerdict,
-    Solution,
-    Sources,
-    join,
-)
+from medprm.cases.schema import Case, CaseSolutions, JudgeVerdict, Record, Solution
 from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
 from medprm.clients.limits import BudgetSpent
@@ -96,7 +71,6 @@ FREE_ON_RESUME = (
     *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "expert", "num_bootstrap"),
     *("judge_server.concurrency", "judge_server.base_urls", "policy_server.concurrency", "policy_server.base_urls"),
 )
-Experts = dict[StepKey, tuple[ExpertVerdict, ...]]
 
 
 class Source(NamedTuple):
@@ -135,7 +109,8 @@ def run(config: AnnotateConfig) -> Path:
             raise RunStopped(f"budget_dollars={config.budget_dollars}: {stop}") from None
         logger.info("%d solutions of %d cases have the machines' verdicts", num_records, len(cases))
         truth = read_truth(source.truth) if source.truth else {}
-        measured, queue = review(folder, config, truth)
+        steps = [one for record in read_records(folder / MACHINE_FILE) for one in queued_steps(record)]
+        measured, queue = review(steps, config.expert, truth, config.seed)
         work = finish(folder, measured, queue, config)
         prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
         write_ledger(folder / "ledger.json", make_ledger(journal, work, config.expert, prices))
@@ -274,20 +249,14 @@ def annotate_case(item: CaseSolutions, annotators: Annotators, config: AnnotateC
     ]
     counts = iter(roll_out(item.case, wanted, annotators.policy, config.monte_carlo, config.consensus))
     return [
-        as_record(item, one, said, [next(counts) for _ in one.solution_steps[:-1]], config)
+        as_record(item, one, said, [next(counts) for _ in one.solution_steps[:-1]], making(config))
         for one, said in zip(solutions, verdicts, strict=True)
     ]
 
 
-def with_outcome(item: CaseSolutions, number: int) -> Solution:
-    """The solution with an id, its answer and whether that is right, where the record does not say so itself."""
-    solution = item.solutions[number]
-    answer = solution.answer or parse_answer(solution.solution_steps[-1].content, item.case.options)
-    gold, is_correct = gold_answer(item.case), solution.is_correct
-    if is_correct is None and answer is not None and gold is not None:
-        is_correct = answers_match(answer, gold, item.case.options)
-    given = {"solution_id": solution.solution_id or f"{item.case.case_id}-{number}", "answer": answer}
-    return solution.model_copy(update=given | {"is_correct": is_correct})
+def making(config: AnnotateConfig) -> Making:
+    """What the records are made by."""
+    return Making(config.consensus, config.monte_carlo.num_rollouts, config.date)
 
 
 def judge_solution(
@@ -296,105 +265,10 @@ def judge_solution(
     """The judge's verdicts, by the case's own documents and what is found for its steps."""
     settings = config.retrieval
     found = annotators.retriever.for_steps(item.case, solution.step_texts, settings.num_passages)
-    packed = pack([*own_passages(item.case), *found], settings.max_tokens, rough_tokens)
+    packed = pack_passages([*own_passages(item.case), *found], settings.max_tokens, rough_tokens)
     assert solution.solution_id is not None
     said = annotators.judge.judge(item.case, solution.solution_id, solution.step_texts, packed.passages)
     return said.verdicts
-
-
-def as_record(
-    item: CaseSolutions,
-    solution: Solution,
-    verdicts: Sequence[JudgeVerdict],
-    counts: Sequence[MonteCarlo],
-    config: AnnotateConfig,
-) -> Record:
-    """All sources on every step. The last step has no rollouts: they would only repeat the outcome."""
-    is_right: dict[bool | None, Label] = {True: "correct", False: "incorrect", None: "unknown"}
-    outcome = RuleVerdict(verdict=is_right[solution.is_correct], rule="answer")
-    sources = [
-        Sources(judge=(verdict,), monte_carlo=(counts[place],))
-        if place < len(counts)
-        else Sources(judge=(verdict,), outcome=(outcome,))
-        for place, verdict in enumerate(verdicts)
-    ]
-    steps = label_steps(solution.solution_steps, sources, config.consensus)
-    labelled = solution.model_copy(update={"solution_steps": tuple(steps)})
-    return join(item.case, with_metadata(labelled, config))
-
-
-def with_metadata(solution: Solution, config: AnnotateConfig) -> Solution:
-    """What the record says of how its labels were made; the date is the run's, not the clock's."""
-    steps = solution.solution_steps
-    reviewed = tuple(one.step_id for one in steps if one.annotation_method == "expert_verified")
-    models = [verdict.model for one in steps if one.sources for verdict in one.sources.judge]
-    policies = [run.policy for one in steps if one.sources for run in one.sources.monte_carlo]
-    num_unknown = sum(one.label == "unknown" for one in steps)
-    described = AnnotationMetadata(
-        annotation_date=config.date,
-        rag_model=models[0] if models else None,
-        mc_model=policies[0] if policies else None,
-        mc_samples=config.monte_carlo.num_rollouts,
-        expert_verified_steps=reviewed,
-        total_steps=len(steps),
-        confident_steps=len(steps) - num_unknown,
-        uncertain_steps=num_unknown,
-    )
-    return solution.model_copy(update={"annotation_metadata": described})
-
-
-def read_truth(path: Path) -> dict[StepKey, Label]:
-    """The phantom's truth by step, for the simulated expert and the report only."""
-    truth: dict[StepKey, Label] = {}
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            for step_id, label in enumerate(row["labels"]):
-                truth[StepKey(row["case_id"], row["solution_id"], step_id)] = label
-    return truth
-
-
-def review(
-    folder: Path, config: AnnotateConfig, truth: Mapping[StepKey, Label]
-) -> tuple[Measured, dict[StepKey, float]]:
-    """Rank the steps, send the best to the experts within the budget, and take what they have said."""
-    steps = [one for record in read_records(folder / MACHINE_FILE) for one in queued_steps(record)]
-    settings = config.expert
-
-    def would_say(key: StepKey) -> tuple[ExpertVerdict, ...]:
-        return (simulated_verdict(key, truth[key], settings),)
-
-    experts: Experts = read_expert_file(Path(settings.path)) if settings.path else {}
-    unknown_keys = experts.keys() - {one.key for one in steps}
-    if unknown_keys:
-        raise InputError(f"expert.path={settings.path}: no such step: {tuple(sorted(unknown_keys)[0])}")
-    pilot = pilot_keys(steps, config) if settings.kind == "simulated" else []
-    experts |= {key: would_say(key) for key in pilot}
-    chances, is_fitted = step_chances(steps, experts)
-    order = rank_steps(steps, chances, settings.accuracy)
-    logger.info("the queue is ranked by %s", "a fit to experts' verdicts" if is_fitted else "fixed beliefs")
-    left = [place for place in order if steps[place].key not in experts]
-    picked = pick_queue(steps, left, settings)[: max(0, most_reviews(steps, config) - len(experts))]
-    queue = {steps[place].key: review_value(chances[place], settings.accuracy) for place in picked}
-    queue |= dict.fromkeys(pilot, 1.0)
-    if settings.kind == "simulated":
-        experts |= {key: would_say(key) for key in queue}
-    has_simulated = would_say if settings.kind == "simulated" else None
-    known: dict[StepKey, Label] = {one.key: truth[one.key] for one in steps} if truth else {}
-    return Measured(steps, chances, order, experts, known, has_simulated), queue
-
-
-def most_reviews(steps: Sequence[QueuedStep], config: AnnotateConfig) -> int:
-    return len(steps) if config.expert.steps == "all" else int(config.expert.max_share * len(steps))
-
-
-def pilot_keys(steps: Sequence[QueuedStep], config: AnnotateConfig) -> list[StepKey]:
-    """Steps drawn at random for the first batch of the experts: what they say of them fits the ranking."""
-    import numpy as np
-
-    num = min(int(config.expert.pilot_share * len(steps)), most_reviews(steps, config))
-    places = np.random.default_rng(config.seed).permutation(len(steps))[:num]
-    return [steps[place].key for place in sorted(places.tolist())]
 
 
 def finish(folder: Path, measured: Measured, queue: Mapping[StepKey, float], config: AnnotateConfig) -> Work:
@@ -405,7 +279,7 @@ def finish(folder: Path, measured: Measured, queue: Mapping[StepKey, float], con
     def labelled() -> Iterator[Record]:
         cases = set()
         for record in read_records(folder / MACHINE_FILE):
-            record = with_experts(record, measured.experts, config)
+            record = with_experts(record, measured.experts, making(config))
             cases.add(record.case_id)
             counts.update(solutions=1, steps=len(record.solution_steps))
             counts.update(labels=sum(label != "unknown" for label in record.labels))
@@ -415,19 +289,6 @@ def finish(folder: Path, measured: Measured, queue: Mapping[StepKey, float], con
     write_records(folder / "labelled.jsonl", labelled())
     reviewed = len(measured.experts)
     return Work(counts["cases"], counts["solutions"], counts["steps"], counts["labels"], reviewed)
-
-
-def with_experts(record: Record, experts: Mapping[StepKey, Sequence[ExpertVerdict]], config: AnnotateConfig) -> Record:
-    """The record with the experts' verdicts among the sources, and its labels derived anew."""
-    assert record.solution_id is not None
-    sources = []
-    for step in record.solution_steps:
-        said = tuple(experts.get(StepKey(record.case_id, record.solution_id, step.step_id), ()))
-        given = step.sources or Sources()
-        sources.append(given.model_copy(update={"expert": said}) if said else given)
-    steps = label_steps(record.solution_steps, sources, config.consensus)
-    solution = record.solution().model_copy(update={"solution_steps": tuple(steps)})
-    return join(record.case(), with_metadata(solution, config))
 
 
 def say(folder: Path) -> None:

@@ -123,7 +123,7 @@ def _refuse_unread(verb: str, given: Sequence[str]) -> None:
     """Settings of another verb on the command line: they would have no effect."""
     for one in given:
         name = one.lstrip("+~").partition("=")[0]
-        if name.partition(".")[0] not in NOT_READ.get(SCHEMAS[verb], ()):
+        if name.partition(".")[0] not in NOT_READ[verb]:
             continue
         if verb == "evaluate" and not name.startswith("packing"):
             raise InputError(f"{name}: read from the checkpoint (medprm.json), not free in evaluate.py; leave it out")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from medprm.errors import InputError
+from medprm.errors import InputError, check_choice
 
 PROMPT_NAMES = ("medprm", "visualprm_paper", "visualprm_v1")
 HISTORIES = ("plus", "labels")
@@ -30,10 +30,10 @@ class EncodingSettings:
     max_image_tokens: int = 4096
 
     def __post_init__(self) -> None:
-        _check_choice("encoding.prompt", self.prompt, PROMPT_NAMES)
-        _check_choice("encoding.history", self.history, HISTORIES)
+        check_choice("encoding.prompt", self.prompt, PROMPT_NAMES)
+        check_choice("encoding.history", self.history, HISTORIES)
         for blank in self.blank:
-            _check_choice("encoding.blank", blank, BLANKS)
+            check_choice("encoding.blank", blank, BLANKS)
         for name in ("max_text_tokens", "max_image_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"encoding.{name} is {getattr(self, name)}; expected 1 or more tokens")
@@ -58,7 +58,7 @@ class LabelSettings:
     use_confidence: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("labels.kind", self.kind, LABEL_KINDS)
+        check_choice("labels.kind", self.kind, LABEL_KINDS)
         for name, kind in (("mc_threshold", "value"), ("advantage_margin", "advantage")):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
@@ -70,8 +70,3 @@ class LabelSettings:
     def texts(self) -> tuple[str, ...]:
         """The label texts in the order of the target columns; "+" first."""
         return ("+", "=", "-") if self.kind == "advantage" else ("+", "-")
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")

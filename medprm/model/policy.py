@@ -13,10 +13,11 @@ from PIL import Image
 from medprm.cases.answers import answers_match, parse_answer
 from medprm.cases.phantom.draw import draw_film
 from medprm.cases.phantom.records import PhantomCase, draw_case
-from medprm.encoding.chat import INTERNVL2_5, encode_segment, leading_ids
+from medprm.encoding.chat import INTERNVL2_5
 from medprm.images.tiles import pixel_values, split_tiles
-from medprm.model.lessons import FILM_PIXELS, SOLVER, STEP_SEPARATOR, opening
+from medprm.model.lessons import FILM_PIXELS, STEP_SEPARATOR
 from medprm.model.loading import LoadedModel
+from medprm.model.sampling import prefix_ids
 
 
 class Prefix(NamedTuple):
@@ -38,7 +39,7 @@ def continue_steps(
 ) -> list[list[str]]:
     """The whole step list of each prefix, the given steps included; greedy at temperature 0."""
     tokenizer = loaded.tokenizer
-    rows = [_prompt_ids(loaded, prefix) for prefix in prefixes]
+    rows = [prefix_ids(loaded, prefix.drawn.case, [1], prefix.steps) for prefix in prefixes]
     length = max(map(len, rows))
     pad = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
     ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
@@ -91,12 +92,3 @@ def measure_policy(loaded: LoadedModel, num_cases: int, rng: np.random.Generator
         measured[f"{name}_parse_rate"] = readable / num_cases
         measured[f"{name}_accuracy"] = right / num_cases
     return measured
-
-
-def _prompt_ids(loaded: LoadedModel, prefix: Prefix) -> list[int]:
-    tokenizer = loaded.tokenizer
-    head = opening(prefix.drawn, SOLVER, loaded.image_tokens_per_tile)
-    ids = leading_ids(tokenizer) + encode_segment(tokenizer, head, is_user_text=False)
-    if prefix.steps:
-        ids += encode_segment(tokenizer, STEP_SEPARATOR.join(prefix.steps) + STEP_SEPARATOR, is_user_text=True)
-    return ids

@@ -23,7 +23,6 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 from medprm.encoding.tree import find_runs
 
 GATHER = "medprm_tree"
-BACKENDS = ("auto", "gather", "mask", "flex")
 
 
 class TreePaths(NamedTuple):
@@ -39,7 +38,8 @@ class TreePaths(NamedTuple):
 def use_tree_attention(model: nn.Module, backend: str = "auto") -> None:
     """Make the text model attend along trees from now on; sequences without branches are attended to as before.
 
-    `auto` is `gather` where flash-attn is installed or on a CPU, else `mask`.
+    `backend` is one of medprm.model.settings.TREE_ATTENTION; `auto` is `gather` where flash-attn is installed or on a
+    CPU, else `mask`.
     """
     text = _text_model(model)
     is_on_gpu = next(text.parameters()).is_cuda

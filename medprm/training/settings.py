@@ -6,11 +6,11 @@ The defaults are those of VisualPRM at full size (arXiv 2503.10291, section 3); 
 from dataclasses import dataclass, field
 from typing import Any
 
-from medprm.errors import InputError
+from medprm.errors import InputError, check_choice, check_least
+from medprm.model.settings import TREE_ATTENTION
 
 STRATEGIES = ("no", "steps", "epoch")
 PACKINGS = ("tree", "sequence", "none")
-TREE_ATTENTION = ("auto", "gather", "mask", "flex")
 
 
 @dataclass
@@ -28,11 +28,9 @@ class PackingSettings:
     attention: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("kind", PACKINGS), ("attention", TREE_ATTENTION)):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"packing.{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
-        if self.max_row_tokens < 1:
-            raise InputError(f"packing.max_row_tokens is {self.max_row_tokens}; expected 1 or more tokens")
+        check_choice("packing.kind", self.kind, PACKINGS)
+        check_choice("packing.attention", self.attention, TREE_ATTENTION)
+        check_least("packing.max_row_tokens", self.max_row_tokens, 1)
         if self.max_tree_solutions is not None and self.max_tree_solutions < 1:
             raise InputError(f"packing.max_tree_solutions is {self.max_tree_solutions}; expected null, or 1 or more")
 
@@ -98,8 +96,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("eval_strategy", "save_strategy"):
-            if getattr(self, name) not in STRATEGIES:
-                raise InputError(f"training.{name} is {getattr(self, name)!r}; expected one of {', '.join(STRATEGIES)}")
+            check_choice(f"training.{name}", getattr(self, name), STRATEGIES)
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} is {getattr(self, name)}; expected 1 or more")

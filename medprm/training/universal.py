@@ -90,6 +90,7 @@ def _convert(checkpoint: Path) -> None:
     try:
         with contextlib.redirect_stdout(said):
             ds_to_universal.main(given)
+    # Its converter asserts, where others raise.
     except (AssertionError, RuntimeError, ValueError, KeyError, NotImplementedError) as error:
         raise InputError(
             f"{checkpoint}: DeepSpeed cannot convert it for another number of processes ({error}); resume with the "

@@ -9,7 +9,7 @@ import pytest
 
 from medprm.annotation.lexical import LexicalIndex, words_of
 from medprm.annotation.passages import Passage, read_collection, read_collections, split_text
-from medprm.annotation.retrieval import Retriever, case_query, fuse_rankings, pack, rough_tokens, step_query
+from medprm.annotation.retrieval import Retriever, case_query, fuse_rankings, pack_passages, rough_tokens, step_query
 from medprm.cases.schema import Case, ClinicalContext, GoldStandard
 from medprm.errors import InputError
 
@@ -65,7 +65,7 @@ def test_fusion_is_by_rank() -> None:
 
 
 def test_packing_takes_whole_passages() -> None:
-    packed = pack(PASSAGES, 14, lambda text: len(text.split()))
+    packed = pack_passages(PASSAGES, 14, lambda text: len(text.split()))
     assert [one.text for one in packed.passages] == [TEXTS[0], TEXTS[1], TEXTS[3]] and packed.num_left_out == 1
     assert rough_tokens("a" * 300) > 75
 

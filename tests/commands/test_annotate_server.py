@@ -7,12 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import stub_server
 from annotation_run import annotate_config, write_inputs
+from omegaconf import OmegaConf
 
 from medprm.cases.jsonl import read_records
 from medprm.clients.settings import ModelPrice, PriceSettings
@@ -21,7 +23,12 @@ from medprm.config import AnnotateConfig
 from medprm.run import RunStopped
 
 ROOT = Path(__file__).parents[2]
-RUN = "import sys, pickle; from medprm.commands import annotate; annotate.run(pickle.load(open(sys.argv[1], 'rb')))"
+RUN = """import sys
+from omegaconf import OmegaConf
+from medprm.commands import annotate
+from medprm.config import AnnotateConfig, typed
+annotate.run(typed(OmegaConf.load(sys.argv[1]), AnnotateConfig))
+"""
 
 
 def attempts(folder: Path) -> list[tuple]:
@@ -60,20 +67,16 @@ def test_a_hostile_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
 
 def start_run(config: AnnotateConfig, folder: Path) -> subprocess.Popen:
-    import pickle
-
-    (folder / "config.pickle").write_bytes(pickle.dumps(config))
+    OmegaConf.save(OmegaConf.create(asdict(config)), folder / "config.yaml")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(folder / "config.pickle")], env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-c", RUN, str(folder / "config.yaml")], env=environment, stderr=subprocess.PIPE
     )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_any_instant_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     inputs = write_inputs(tmp_path / "in", num_cases=40, num_solutions=2, num_steps=5)
     rng = np.random.default_rng(0)
     with stub_server.started(delay=0.05) as url:

@@ -1,0 +1,79 @@
+"""The experts' stage: which steps they see, and what they have said.
+
+In: the steps with the machines' verdicts, settings, a phantom's truth or a file of verdicts. Out: `Measured` and the
+queue.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medprm.annotation.calibration import step_chances
+from medprm.annotation.expert_files import read_expert_file
+from medprm.annotation.expert_queue import (
+    QueuedStep,
+    StepKey,
+    pick_queue,
+    rank_steps,
+    review_value,
+    simulated_verdict,
+)
+from medprm.annotation.labels_report import Measured
+from medprm.annotation.settings import ExpertSettings
+from medprm.cases.schema import ExpertVerdict, Label
+from medprm.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def read_truth(path: Path) -> dict[StepKey, Label]:
+    """The phantom's truth by step, for the simulated expert and the report only."""
+    truth: dict[StepKey, Label] = {}
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            for step_id, label in enumerate(row["labels"]):
+                truth[StepKey(row["case_id"], row["solution_id"], step_id)] = label
+    return truth
+
+
+def review(
+    steps: Sequence[QueuedStep], settings: ExpertSettings, truth: Mapping[StepKey, Label], seed: int
+) -> tuple[Measured, dict[StepKey, float]]:
+    """Rank the steps, send the best to the experts within the budget, and take what they have said."""
+
+    def would_say(key: StepKey) -> tuple[ExpertVerdict, ...]:
+        return (simulated_verdict(key, truth[key], settings),)
+
+    experts: dict[StepKey, tuple[ExpertVerdict, ...]] = read_expert_file(Path(settings.path)) if settings.path else {}
+    unknown_keys = experts.keys() - {one.key for one in steps}
+    if unknown_keys:
+        raise InputError(f"expert.path={settings.path}: no such step: {tuple(sorted(unknown_keys)[0])}")
+    pilot = pilot_keys(steps, settings, seed) if settings.kind == "simulated" else []
+    experts |= {key: would_say(key) for key in pilot}
+    chances, is_fitted = step_chances(steps, experts)
+    order = rank_steps(steps, chances, settings.accuracy)
+    logger.info("the queue is ranked by %s", "a fit to experts' verdicts" if is_fitted else "fixed beliefs")
+    left = [place for place in order if steps[place].key not in experts]
+    picked = pick_queue(steps, left, settings)[: max(0, most_reviews(steps, settings) - len(experts))]
+    queue = {steps[place].key: review_value(chances[place], settings.accuracy) for place in picked}
+    queue |= dict.fromkeys(pilot, 1.0)
+    if settings.kind == "simulated":
+        experts |= {key: would_say(key) for key in queue}
+    has_simulated = would_say if settings.kind == "simulated" else None
+    known: dict[StepKey, Label] = {one.key: truth[one.key] for one in steps} if truth else {}
+    return Measured(steps, chances, order, experts, known, has_simulated), queue
+
+
+def most_reviews(steps: Sequence[QueuedStep], settings: ExpertSettings) -> int:
+    return len(steps) if settings.steps == "all" else int(settings.max_share * len(steps))
+
+
+def pilot_keys(steps: Sequence[QueuedStep], settings: ExpertSettings, seed: int) -> list[StepKey]:
+    """Steps drawn at random for the first batch of the experts: what they say of them fits the ranking."""
+    num = min(int(settings.pilot_share * len(steps)), most_reviews(steps, settings))
+    places = np.random.default_rng(seed).permutation(len(steps))[:num]
+    return [steps[place].key for place in sorted(places.tolist())]
