@@ -1,19 +1,20 @@
 """An OpenAI-compatible server over HTTP: every request guarded, journalled before it is sent, limited, and paid once.
 
-In: `ChatRequest`. Out: `ChatReply`, from the journal where it was finished before. Written on http.client: no proxy, no
-redirect, no retry that the journal does not see. Works with vLLM, `transformers serve`, Gemini's and other endpoints of
-that form.
+In: `ChatRequest`. Out: `ChatReply`, from the journal where it was finished before. httpx is told to use no proxy, to
+follow no redirect and to try nothing again, so that the journal sees every attempt. Works with vLLM, `transformers
+serve`, Gemini's and other endpoints of that form.
 """
 
 import email.utils
-import http.client
 import json
 import os
+import ssl
 import threading
 import time
 import zlib
 from typing import Any
-from urllib.parse import urlsplit
+
+import httpx
 
 from medprm.clients.chat import ChatReply, ChatRequest, Choice, Unanswered
 from medprm.clients.guard import Guard, zone_of
@@ -25,7 +26,6 @@ from medprm.errors import InputError
 
 HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)  # asking again changes nothing
 OUR_FAULT = (401, 403, 404)  # neither for any other request: a wrong key, model or address
-CHUNK = 1 << 16
 
 
 class SendFailure(Exception):
@@ -60,7 +60,13 @@ class OpenAIClient:
         self._breaker = Breaker(settings.breaker_failures, settings.rest_seconds)
         self._slots = threading.BoundedSemaphore(settings.concurrency)
         self._purse = threading.Lock()
-        self._local = threading.local()
+        self._http = httpx.Client(
+            trust_env=False,
+            follow_redirects=False,
+            verify=ssl.create_default_context(),
+            timeout=settings.timeout_seconds,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=settings.concurrency),
+        )
 
     def ask(self, request: ChatRequest) -> ChatReply:
         """The answer; Unanswered after `max_attempts`, BudgetSpent before a request that could go over the budget."""
@@ -126,8 +132,7 @@ class OpenAIClient:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
             status, text, retry_after = self._exchange(url, body, headers)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self._drop(url)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise SendFailure(f"{type(error).__name__}: {error}") from None
         if status != 200:
             raise SendFailure(f"status {status}: {text[:200]!r}", status, _seconds(retry_after))
@@ -136,37 +141,18 @@ class OpenAIClient:
     def _exchange(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
         """One request and its whole answer within the time and the size allowed."""
         deadline = time.monotonic() + self.settings.timeout_seconds
-        connection = self._connection(url)
-        connection.request("POST", urlsplit(url).path.rstrip("/") + "/chat/completions", body, headers)
-        response = connection.getresponse()
         pieces, size = [], 0
-        while piece := response.read1(CHUNK):
-            pieces.append(piece)
-            size += len(piece)
-            if size > self.settings.max_answer_bytes:
-                raise ValueError(f"an answer of more than {self.settings.max_answer_bytes} bytes")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no whole answer in {self.settings.timeout_seconds} seconds")
-        if response.length:
-            raise ValueError(f"the answer was cut off, {response.length} bytes are missing")
-        response.close()  # read1 alone leaves it open, and the connection could not be used again
-        if response.will_close:
-            self._drop(url)
-        return response.status, b"".join(pieces), response.headers.get("Retry-After")
-
-    def _connection(self, url: str) -> http.client.HTTPConnection:
-        """This thread's open connection to the server."""
-        held = self._local.__dict__.setdefault("connections", {})
-        if url not in held:
-            parts = urlsplit(url)
-            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            held[url] = kind(parts.hostname or "", parts.port, timeout=self.settings.timeout_seconds)
-        return held[url]
-
-    def _drop(self, url: str) -> None:
-        connection = self._local.__dict__.get("connections", {}).pop(url, None)
-        if connection is not None:
-            connection.close()
+        with self._http.stream(
+            "POST", f"{url.rstrip('/')}/chat/completions", content=body, headers=headers
+        ) as response:
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                size += len(piece)
+                if size > self.settings.max_answer_bytes:
+                    raise ValueError(f"an answer of more than {self.settings.max_answer_bytes} bytes")
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no whole answer in {self.settings.timeout_seconds} seconds")
+        return response.status_code, b"".join(pieces), response.headers.get("Retry-After")
 
 
 def parse_reply(text: bytes) -> ChatReply:
