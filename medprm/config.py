@@ -19,7 +19,7 @@ from medprm.annotation.settings import (
 )
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
-from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings
+from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings, TileSettings
 from medprm.errors import InputError, check_choice
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
@@ -104,6 +104,8 @@ class TrainConfig:
     # A DeepSpeed configuration; empty: none.
     deepspeed: dict[str, Any] = field(default_factory=dict)
     packing: PackingSettings = field(default_factory=PackingSettings)
+    # What is kept of decoded images.
+    tiles: TileSettings = field(default_factory=TileSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     # How threshold and aggregation are chosen on validation and written into the checkpoint.
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -133,6 +135,8 @@ class EvaluateConfig:
     checkpoint: str | None = None
     # Folder below output_dir for the results; null: evaluation, or permuted_<input>, blank_<inputs>.
     name: str | None = None
+    # Go on with scoring that was interrupted; rows that were scored are not scored again.
+    resume: bool = False
     # Delete results that are there.
     overwrite: bool = False
     # Of the permutation.
@@ -141,6 +145,8 @@ class EvaluateConfig:
     num_threads: int | None = None
     data: DataSettings = field(default_factory=DataSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    # What is kept of decoded images.
+    tiles: TileSettings = field(default_factory=TileSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
     # Control: swap images, contexts or documents between the patients of the test split; null: as they are.
@@ -151,6 +157,7 @@ class EvaluateConfig:
     max_cases: int | None = None
 
     def __post_init__(self) -> None:
+        _check_resume(self.resume, self.overwrite)
         for one in [*([self.permute] if self.permute else []), *(self.blank or [])]:
             check_choice("permute and blank", one, BLANKS)
         if self.tracking.keep_checkpoint:

@@ -14,8 +14,10 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -45,6 +47,7 @@ FREE_ON_RESUME = (
     "run_name",
     "num_threads",
     "tracking",
+    "tiles",
     "plan",
     "training.disable_tqdm",
     "training.dataloader_num_workers",
@@ -67,8 +70,38 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def process_rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """The number of this process on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def num_cores_of_a_process() -> int:
+    """Cores of this machine for each of its processes of this run."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def is_first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    return process_rank() == 0
+
+
+@contextmanager
+def joined_processes() -> Iterator[Callable[[], None]]:
+    """Within it the processes of this run can wait for each other by the function given; alone it does nothing."""
+    if num_processes() == 1:
+        yield lambda: None
+        return
+    import torch.distributed  # heavy
+
+    # Tensors never travel: gloo serves beside GPUs, too. One process may be far ahead of another.
+    torch.distributed.init_process_group("gloo", timeout=timedelta(days=1))
+    try:
+        yield lambda: torch.distributed.barrier() and None
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def check_launch(scale: str, is_said: bool, arguments: Sequence[str]) -> None:
@@ -149,8 +182,7 @@ def set_seed_and_threads(seed: int, num_threads: int | None) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(num_threads or max(1, len(os.sched_getaffinity(0)) // here))
+    torch.set_num_threads(num_threads or num_cores_of_a_process())
 
 
 def save_config(folder: Path, config: AnyConfig) -> None:
@@ -173,7 +205,7 @@ def check_same_config(folder: Path, config: AnyConfig, free: tuple[str, ...] = F
         (math.prod(int(values[part]) for part in PARTS_OF_A_STEP if values.get(part)) * ranks, ranks)
         for values, ranks in ((before, ranks_before), (now, num_processes()))
     ]
-    if steps[0][0] != steps[1][0]:
+    if any(part in now for part in PARTS_OF_A_STEP) and steps[0][0] != steps[1][0]:
         differ.append(
             f"solutions in an optimiser step were {steps[0][0]} on {steps[0][1]} processes, are {steps[1][0]} on "
             f"{steps[1][1]} (set {' and '.join(PARTS_OF_A_STEP)})"

@@ -31,7 +31,7 @@ OPTIONS = sorted(
 
 
 def composed(verb: str, *overrides: str) -> Any:
-    store_schemas()
+    store_schemas(*SCHEMAS)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(verb, list(overrides))
 
@@ -89,7 +89,7 @@ def reason_against(scale: str, tuning: str, stage: str) -> str | None:
 )
 def test_every_sensible_combination_composes_and_no_other(experiment: str) -> None:
     """Each scale with each tuning and each stage."""
-    store_schemas()
+    store_schemas(*SCHEMAS)
     num_refused = 0
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for scale, tuning, stage in product(SCALES, TUNINGS, STAGES):

@@ -2,9 +2,9 @@
 
 import importlib.util
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -89,11 +89,13 @@ def test_importing_a_script_does_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "annotate"])
 def test_help_is_quick_and_shows_the_common_commands(name: str, tmp_path: Path) -> None:
+    """In seconds of a processor: on a machine that is busy otherwise they pass as slowly as it likes."""
     seconds = []
     for _ in range(2):  # the first may have to compile
-        begin = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = start([f"{name}.py", "--help"], tmp_path)
-        seconds.append(time.monotonic() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 3, seconds
     assert f"python {name}.py +experiment=cxr" in done.stdout
     assert "--cfg job" in done.stdout

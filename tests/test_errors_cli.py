@@ -178,3 +178,12 @@ def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("medprm.commands.entry.typed", lambda composed, schema: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_verb("train", CONF)
+
+
+def test_a_broken_image_in_a_worker_process_is_one_line_too(
+    mistake: Run, arguments: list[str], records: Path, tmp_path: Path
+) -> None:
+    image = sorted((records / "train").glob("*.png"))[0]
+    image.write_bytes(image.read_bytes()[:-60])  # its size can be read, its pixels cannot
+    said = mistake("train", *arguments, "training.dataloader_num_workers=1")
+    assert f"{image.name}: the PNG is cut off" in said and "worker" not in said

@@ -8,6 +8,7 @@ traceback.
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def run_verb(verb: str, conf: Path) -> int:
     """Run the verb with `sys.argv`; returns the exit code."""
     # Else Hydra prints errors in its own form and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    store_schemas()
+    store_schemas(verb)
     task = _Task(verb, conf)
     try:
         hydra.main(version_base="1.3", config_path=str(conf), config_name=verb)(task)()
@@ -66,10 +67,13 @@ def run_verb(verb: str, conf: Path) -> int:
     return MISTAKE
 
 
-def store_schemas() -> None:
-    """Make the typed settings known to Hydra, by the names that conf/train.yaml and conf/evaluate.yaml use."""
-    for verb, schema in COMPOSITIONS.items():
-        ConfigStore.instance().store(f"{verb}_schema", node=schema)
+def store_schemas(*verbs: str) -> None:
+    """Make the typed settings known to Hydra, by the names that conf/train.yaml and its like use.
+
+    Only those that are asked for: Hydra copies all of them once for every group that `--help` lists.
+    """
+    for verb in verbs:
+        ConfigStore.instance().store(f"{verb}_schema", node=COMPOSITIONS[verb])
 
 
 class _Task:
@@ -151,7 +155,15 @@ def explain(error: Exception, verb: str, conf: Path) -> str:
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         return _explain_setting(cause, verb, conf)
-    return _one_line(str(error))
+    return _one_line(_without_worker(str(error)))
+
+
+def _without_worker(text: str) -> str:
+    """PyTorch puts the traceback of a data loader's worker into the error; its last line has what was said."""
+    if "DataLoader worker process" not in text:
+        return text
+    last = text.strip().rpartition("\n")[2]
+    return re.sub(r"^[\w.]+: ", "", last)
 
 
 def _explain_missing_option(error: MissingConfigException, conf: Path) -> str:

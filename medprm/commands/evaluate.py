@@ -1,12 +1,13 @@
 """`evaluate`: a trained PRM and labelled cases to numbers, a table and a report.
 
-In: EvaluateConfig. Out, in one folder: scored.jsonl, metrics.json, report.html, config.yaml, run.json. Threshold and
-aggregation come from the validation split; every reported number is of the test split.
+In: EvaluateConfig. Out, in one folder: scored.jsonl, metrics.json, report.html, config.yaml, run.json, and rows/, the
+scores as they came, from which an interrupted run goes on (resume=true). Threshold and aggregation come from the
+validation split; every reported number is of the test split. Under torchrun the processes share the rows.
 """
 
+import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from transformers.utils import logging as transformers_logging
 
+from medprm.cases.folder import DataFolder
 from medprm.cases.schema import Case, CaseSolutions
 from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_source, read_splits
 from medprm.commands.score_split import score_split
@@ -30,7 +32,24 @@ from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
 from medprm.model.attention import resolve_attention
 from medprm.model.loading import load_checkpoint
-from medprm.run import provenance, save_config, save_run, set_seed_and_threads, start_log
+from medprm.run import (
+    CONFIG_FILE,
+    check_same_config,
+    is_first_process,
+    joined_processes,
+    local_rank,
+    num_cores_of_a_process,
+    num_processes,
+    prepare_run_folder,
+    process_rank,
+    provenance,
+    save_config,
+    save_run,
+    set_seed_and_threads,
+    start_log,
+)
+from medprm.scoring.engine import Share
+from medprm.scoring.kept_rows import RowFile
 from medprm.scoring.scorer import StepScorer
 from medprm.scoring.step_token import SYSTEM, StepTokenScorer
 from medprm.tracking import start_tracking
@@ -38,34 +57,66 @@ from medprm.tracking import start_tracking
 logger = logging.getLogger(__name__)
 
 SPLITS = ("validation", "test")
+WAYS_OUT = "resume=true goes on with it, overwrite=true deletes it, name=NAME writes beside it"
+# What may differ when scoring goes on: it changes no score, or is done anew each time.
+FREE_ON_RESUME = (
+    *("resume", "overwrite", "output_dir", "run_name", "num_threads", "tracking", "evaluation", "tiles"),
+    "scoring.num_workers",
+)
 REPORT_IMAGE_PIXELS = 640  # longest side of an image in the report, which holds all of them in one file
 # What a record holds of each input that can be permuted.
 FIELDS = {"images": ("image", "images"), "context": ("clinical_context",), "documents": ("documents",)}
 
 
 def run(config: EvaluateConfig) -> Path:
-    """Evaluate as the settings say; returns the folder of the results."""
-    checkpoint = find_checkpoint(config)
-    folder = begin(config)
-    data = open_source(config.data, Path(config.output_dir).parent)
-    splits = limit(read_splits(data), config.max_cases)
-    test = splits.get("test") or data.split("test")
-    if config.permute:
-        test = permute_input(test, config.permute, config.seed)
-    save_run(folder, checkpoint=str(checkpoint), data=describe_source(data, splits))
-    scorer = load_scorer(checkpoint, config)
-    validation_scores = score_split(scorer, splits.get("validation", []), "validation", data.image_root)
-    test_scores = score_split(scorer, test, "test", data.image_root)
+    """Evaluate as the settings say; returns the folder of the results. Several processes share the scoring."""
+    with joined_processes() as meet:
+        checkpoint = find_checkpoint(config)
+        folder = begin(config, meet)
+        data = open_data_together(config, meet)
+        splits = limit(read_splits(data), config.max_cases)
+        test = splits.get("test") or data.split("test")
+        if config.permute:
+            test = permute_input(test, config.permute, config.seed)
+        source = describe_source(data, splits)
+        save_run(folder, checkpoint=str(checkpoint), data=source)
+        scorer = load_scorer(checkpoint, config)
+        named, share = identity(checkpoint, source["hash"], config), Share(process_rank(), num_processes())
+
+        def score(cases: Sequence[CaseSolutions], split: str) -> list[ScoredSolution]:
+            kept = RowFile(folder / "rows" / split, f"{split} {named}", share.rank)
+            workers = num_workers(config, scorer.device)
+            return score_split(
+                scorer, cases, split, data.image_root, kept=kept, share=share, num_workers=workers, meet=meet
+            )
+
+        validation_scores, test_scores = score(splits.get("validation", []), "validation"), score(test, "test")
+    if is_first_process():
+        report(config, folder, checkpoint, validation_scores, test_scores, test, data.image_root)
+    return folder
+
+
+def report(
+    config: EvaluateConfig,
+    folder: Path,
+    checkpoint: str,
+    validation_scores: Sequence[ScoredSolution],
+    test_scores: Sequence[ScoredSolution],
+    test: Sequence[CaseSolutions],
+    image_root: Path,
+) -> None:
+    """Scores to numbers, table and page."""
     write_scored(folder / "scored.jsonl", [*validation_scores, *test_scores])
     logger.info("resampling %d times for the intervals", config.evaluation.num_bootstrap)
     metrics = evaluate_scored(validation_scores, test_scores, config.evaluation)
     write_metrics(folder / "metrics.json", metrics)
+    cases = {item.case.case_id: item.case for item in test}
     write_report(
         folder / "report.html",
         metrics,
         test_scores,
-        {item.case.case_id: item.case for item in test},
-        image_reader({item.case.case_id: item.case for item in test}, data.image_root),
+        cases,
+        image_reader(cases, image_root),
         title=f"{config.data.name}: {checkpoint}",
         notes=report_notes(config),
         settings=config.evaluation,
@@ -73,7 +124,33 @@ def run(config: EvaluateConfig) -> Path:
     track(config, folder, metrics, test_scores, f"{config.data.name}: {checkpoint}")
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
-    return folder
+
+
+def open_data_together(config: EvaluateConfig, meet: Callable[[], None]) -> DataFolder:
+    """The data, drawn by the first process alone where it is the phantom."""
+    if is_first_process():
+        open_source(config.data, Path(config.output_dir).parent)
+    meet()
+    return open_source(config.data, Path(config.output_dir).parent)
+
+
+def num_workers(config: EvaluateConfig, device: torch.device) -> int:
+    """Processes that read ahead: as many as are asked for, else some beside a GPU and none on a CPU, which is busy."""
+    if config.scoring.num_workers is not None:
+        return config.scoring.num_workers
+    return 0 if device.type == "cpu" else min(8, num_cores_of_a_process())
+
+
+def identity(checkpoint: str, data_hash: str, config: EvaluateConfig) -> str:
+    """What scores depend on beside the settings that a run must go on with: the checkpoint's files, the data."""
+    digest = hashlib.sha256(f"{data_hash} {config.permute} {config.seed} {config.blank} {config.max_cases}".encode())
+    files = sorted(one for one in Path(checkpoint).glob("*") if one.suffix in (".safetensors", ".json"))
+    for path in files or [Path(checkpoint)]:
+        digest.update(path.name.encode())
+        if path.is_file():
+            with open(path, "rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def track(
@@ -114,20 +191,15 @@ def result_name(config: EvaluateConfig) -> str:
     return config.name or "_".join(parts) or "evaluation"
 
 
-def begin(config: EvaluateConfig) -> Path:
+def begin(config: EvaluateConfig, meet: Callable[[], None]) -> Path:
     """The folder of the results, log, seeds and threads."""
     folder = Path(config.output_dir) / result_name(config)
-    if folder.is_dir() and any(folder.iterdir()):
-        if not config.overwrite:
-            raise InputError(f"{folder} exists already; overwrite=true deletes it, name=NAME writes beside it")
-        if not (folder / "config.yaml").is_file():
-            raise InputError(
-                f"{folder} holds no config.yaml, so it is no evaluation and is not deleted; choose another name"
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
+    meet()
     start_log(folder)
     transformers_logging.disable_progress_bar()  # of weight files; ours stay
+    if config.resume and (folder / CONFIG_FILE).is_file():
+        check_same_config(folder, config, FREE_ON_RESUME)
     save_config(folder, config)
     save_run(folder, **provenance())
     set_seed_and_threads(config.seed, config.num_threads)
@@ -165,7 +237,7 @@ def permute_input(cases: Sequence[CaseSolutions], what: str, seed: int) -> list[
 
 
 def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTokenScorer:
-    """The checkpoint as a scorer, on the device and in the precision asked for."""
+    """The checkpoint as a scorer, on the device and in the precision asked for; each process has a GPU of its own."""
     settings = config.scoring
     device = settings.device
     if device == "auto":
@@ -173,6 +245,8 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTok
     elif device == "cuda" and not torch.cuda.is_available():
         raise InputError("scoring.device=cuda but there is no GPU; choose auto or cpu")
     attention = resolve_attention(settings.attn_implementation, device == "cuda", settings.dtype != "float32")
+    if device == "cuda":
+        device = f"cuda:{local_rank()}"
     loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device, attn_implementation=attention)
     logger.info("scoring with %s on %s in %s", checkpoint, device, settings.dtype)
     if settings.protocol == "medprm_reward":
@@ -184,7 +258,9 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTok
         else:
             system = Path(settings.system_prompt).read_text(encoding="utf-8").strip()
         return StepTokenScorer(loaded, checkpoint, settings.max_row_tokens, system)
-    return StepScorer.from_loaded(loaded, checkpoint, settings.max_row_tokens, config.blank, settings.tree_attention)
+    return StepScorer.from_loaded(
+        loaded, checkpoint, settings.max_row_tokens, config.blank, settings.tree_attention, config.tiles
+    )
 
 
 def image_reader(cases: Mapping[str, Case], root: Path) -> Callable[[str], list[bytes]]:

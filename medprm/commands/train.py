@@ -91,6 +91,7 @@ def run(config: TrainConfig) -> Path:
         data.image_root,
         loaded.image_settings,
         max_positions(loaded),
+        config.tiles,
     )
     validation_set = validation_dataset(splits.get("validation"), encoder, config, data.image_root, loaded)
     save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set))
@@ -203,7 +204,7 @@ def validation_dataset(
         )
     kind = "outcome" if config.labels.kind == "outcome" else "hybrid"
     dataset = build_dataset(
-        cases, encoder, LabelSettings(kind=kind), root, loaded.image_settings, max_positions(loaded)
+        cases, encoder, LabelSettings(kind=kind), root, loaded.image_settings, max_positions(loaded), config.tiles
     )
     if len(config.labels.texts) == 3:
         dataset.items = [one._replace(targets=_with_neutral(one.targets)) for one in dataset.items]

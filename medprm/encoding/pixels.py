@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from medprm.cases.schema import Case, Image
-from medprm.images.files import resolve_image
-from medprm.images.load import load_image, read_size
+from medprm.encoding.settings import TileSettings
+from medprm.encoding.tile_cache import TileCache
+from medprm.images.files import read_image_bytes, resolve_image
+from medprm.images.load import decode_image, read_size
 from medprm.images.settings import ImageSettings
 from medprm.images.tiles import count_tiles, pixel_values, split_tiles
 
-MID_GREY = (128, 128, 128)
+MID_GREY = 128
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,36 @@ class CasePixels:
 
 
 class PixelLoader:
-    """Reads, tiles and normalises; keeps the tiles of the files used last, up to `max_cached_bytes`."""
+    """Reads, tiles and normalises; keeps tiles in memory and on disk as the settings say."""
 
     def __init__(
-        self, root: Path, settings: ImageSettings, is_blank: bool = False, max_cached_bytes: int = 512 * 2**20
+        self, root: Path, settings: ImageSettings, is_blank: bool = False, kept: TileSettings | None = None
     ) -> None:
+        kept = kept or TileSettings()
         self.root = root
         self.settings = settings
         self.is_blank = is_blank
-        self.max_cached_bytes = max_cached_bytes
+        self.max_cached_bytes = kept.memory_mib * 2**20
+        self._disk = TileCache(Path(kept.folder), int(kept.max_gib * 2**30)) if kept.folder else None
         self._num_cached_bytes = 0
         self._sizes: dict[str, tuple[int, int]] = {}
-        self._cache: OrderedDict[tuple[str, int | None, int], list[PillowImage.Image]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int | None, int], np.ndarray] = OrderedDict()
 
     def load(self, case: Case) -> CasePixels:
         """The tiles of all images; several images share the limit of tiles, each gets at least one."""
         images = case.all_images
         if not images:
             return CasePixels(values=None, num_tiles=())
-        max_tiles = self._max_tiles(case)
-        tiles = [self._tiles(image, max_tiles) for image in images]
+        settings = self._settings(case)
+        tiles = [self._tiles(image, settings) for image in images]
         if self.is_blank:
-            tiles = [[PillowImage.new("RGB", one.size, MID_GREY) for one in group] for group in tiles]
+            tiles = [np.full(one.shape[:3], MID_GREY, dtype=np.uint8) for one in tiles]
         values = pixel_values([one for group in tiles for one in group])
         return CasePixels(values=values, num_tiles=tuple(len(group) for group in tiles))
 
     def count(self, case: Case) -> tuple[int, ...]:
         """`num_tiles` of `load` from the headers of the files; no pixel is read."""
-        settings = replace(self.settings, max_tiles=self._max_tiles(case))
+        settings = self._settings(case)
         return tuple(self._count(image, settings) for image in case.all_images)
 
     def _count(self, image: Image, settings: ImageSettings) -> int:
@@ -66,22 +69,31 @@ class PixelLoader:
             self._sizes[image.path] = read_size(resolve_image(self.root, image.path))
         return count_tiles(*self._sizes[image.path], settings)
 
-    def _max_tiles(self, case: Case) -> int:
-        return max(1, self.settings.max_tiles // max(1, len(case.all_images)))
+    def _settings(self, case: Case) -> ImageSettings:
+        return replace(self.settings, max_tiles=max(1, self.settings.max_tiles // max(1, len(case.all_images))))
 
-    def _tiles(self, image: Image, max_tiles: int) -> list[PillowImage.Image]:
-        key = (image.path, image.frame, max_tiles)
+    def _tiles(self, image: Image, settings: ImageSettings) -> np.ndarray:
+        """Tiles of bytes, (N, H, W) grey or (N, H, W, 3), from memory, from disk, or from the file."""
+        key = (image.path, image.frame, settings.max_tiles)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        picture = load_image(resolve_image(self.root, image.path), frame=image.frame)
-        tiles = split_tiles(picture, self.settings.tile_size, max_tiles, self.settings.use_thumbnail)
+        path = resolve_image(self.root, image.path)
+        data = read_image_bytes(path)
+        entry = self._disk.path(data, image.frame, settings) if self._disk else None
+        tiles = self._disk.get(entry) if self._disk and entry else None
+        if tiles is None:
+            tiles = _cut(data, path, image.frame, settings)
+            if self._disk and entry:
+                self._disk.put(entry, tiles)
         self._cache[key] = tiles
-        self._num_cached_bytes += _num_bytes(tiles)
+        self._num_cached_bytes += tiles.nbytes
         while self._num_cached_bytes > self.max_cached_bytes and self._cache:
-            self._num_cached_bytes -= _num_bytes(self._cache.popitem(last=False)[1])
+            self._num_cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return tiles
 
 
-def _num_bytes(tiles: list[PillowImage.Image]) -> int:
-    return sum(3 * one.width * one.height for one in tiles)
+def _cut(data: bytes, path: Path, frame: int | None, settings: ImageSettings) -> np.ndarray:
+    picture = decode_image(data, path, frame).image
+    tiles = split_tiles(picture, settings.tile_size, settings.max_tiles, settings.use_thumbnail)
+    return np.stack([np.asarray(one) for one in tiles])

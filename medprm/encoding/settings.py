@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from medprm.errors import InputError, check_choice
+from medprm.errors import InputError, check_choice, check_least
 
 PROMPT_NAMES = ("medprm", "visualprm_paper", "visualprm_v1")
 HISTORIES = ("plus", "labels")
@@ -41,6 +41,28 @@ class EncodingSettings:
             raise InputError(
                 f"encoding.max_document_tokens is {self.max_document_tokens}; expected 0 to encoding.max_text_tokens "
                 f"({self.max_text_tokens})"
+            )
+
+
+@dataclass
+class TileSettings:
+    """What is kept of decoded images, so that they are decoded once. What the model reads does not depend on it."""
+
+    # Folder where tiles are kept, found by the content of the image files and how they are cut; null: nowhere. It holds
+    # pictures as open as the image files themselves, and no names.
+    folder: str | None = None
+    # Size beyond which nothing more is put into the folder [GiB].
+    max_gib: float = 50.0
+    # Tiles that each process holds in its memory [MiB].
+    memory_mib: int = 512
+
+    def __post_init__(self) -> None:
+        check_least("tiles.memory_mib", self.memory_mib, 0)
+        if self.max_gib <= 0:
+            raise InputError(f"tiles.max_gib is {self.max_gib}; expected more than 0")
+        if self.folder is None and self.max_gib != TileSettings.max_gib:
+            raise InputError(
+                f"tiles.max_gib is {self.max_gib} but tiles.folder is null; name a folder, or leave it out"
             )
 
 

@@ -9,10 +9,11 @@ the format has no checksum.
 """
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pydicom
@@ -48,7 +49,13 @@ def load_image(path: Path, frame: int | None = None, limits: ImageLimits = DEFAU
 def open_image(path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> LoadedImage:
     """As `load_image`, with the record of what was applied (window, inversion, decoder, ...)."""
     path = Path(path)
-    data = read_image_bytes(path, limits)
+    return decode_image(read_image_bytes(path, limits), path, frame, limits)
+
+
+def decode_image(
+    data: bytes, path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> LoadedImage:
+    """The same from the bytes of a file; `path` names it in errors."""
     file_format = sniff_format(data, path)
     if file_format == "dicom":
         dicom = decode_dicom(data, path, frame, limits)
@@ -64,17 +71,36 @@ def read_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels from the file's header; no pixel is read."""
     try:
         with open(path, "rb") as file:
-            is_dicom = file.read(132)[128:] == b"DICM"
-        if is_dicom:
+            start = file.read(132)
+            if start.startswith(PNG_SIGNATURE) and len(start) >= 33:
+                return _png_size(file, struct.unpack(">II", start[16:24]))
+        if start[128:] == b"DICM":
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
             return int(header["Columns"].value), int(header["Rows"].value)
         with Image.open(path) as opened:
-            is_turned = int(opened.getexif().get(0x0112, 1) or 1) >= 5
-            return (opened.height, opened.width) if is_turned else opened.size
+            return _turned(opened.size, opened.getexif())
     except KeyError as error:
         raise ImageError(f"{path}: a DICOM file without {error} in its header; it is damaged, copy it again") from error
     except (OSError, ValueError) as error:
         raise ImageError(f"{path}: its size cannot be read ({error}); copy it again from its source") from error
+
+
+def _png_size(file: BinaryIO, size: tuple[int, int]) -> tuple[int, int]:
+    """As shown: turned where an eXIf chunk says so. Pillow would decode the whole picture to look for one."""
+    file.seek(len(PNG_SIGNATURE))
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == b"eXIf":
+            exif = Image.Exif()
+            exif.load(b"Exif\x00\x00" + file.read(length))
+            return _turned(size, exif)
+        file.seek(length + 4, os.SEEK_CUR)
+    return size
+
+
+def _turned(size: tuple[int, int], exif: Image.Exif) -> tuple[int, int]:
+    """Width and height after EXIF's orientation."""
+    return (size[1], size[0]) if int(exif.get(0x0112, 1) or 1) >= 5 else size
 
 
 def to_png_bytes(image: Image.Image, max_side: int) -> bytes:

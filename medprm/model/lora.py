@@ -62,7 +62,7 @@ def with_adapters(model: PreTrainedModel, settings: LoraFields, adapters: dict[s
 def _gathered(parameters: list[torch.nn.Parameter]) -> AbstractContextManager[None]:
     if not any(hasattr(one, "ds_id") for one in parameters):
         return nullcontext()
-    from deepspeed import zero  # heavy, and there where a parameter is DeepSpeed's
+    from deepspeed import zero  # heavy, and there where a parameter is DeepSpeed's  # pyright: ignore[reportMissingImports]
 
     return zero.GatheredParameters(parameters)
 

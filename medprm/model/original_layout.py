@@ -186,7 +186,7 @@ def _gathered(weights: Sequence[torch.Tensor]) -> Iterator[None]:
     if not hasattr(weights[0], "ds_id"):
         yield
         return
-    import deepspeed  # heavy, and only ZeRO-3 needs it
+    import deepspeed  # heavy, and only ZeRO-3 needs it  # pyright: ignore[reportMissingImports]
 
     with deepspeed.zero.GatheredParameters(list(weights), modifier_rank=0):
         yield

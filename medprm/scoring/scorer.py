@@ -5,47 +5,35 @@ All candidates of a case stand on one tree: what they share (documents, images, 
 computed once, and one forward over a row of trees gives every step of several cases.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
-from medprm.cases.schema import Case, CaseSolutions, Solution
+from medprm.cases.schema import Case, Solution
 from medprm.encoding.chat import token_id
-from medprm.encoding.collator import lay_out_trees, stack_tiles
-from medprm.encoding.encoder import Encoder, check_positions
+from medprm.encoding.encoder import Encoder
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.prm_record import restore_prm
+from medprm.encoding.settings import TileSettings
 from medprm.encoding.tokens import VALUE_LABELS, LabelTokens
-from medprm.encoding.tree import Tree, build_tree, group_sequences
 from medprm.model.loading import LoadedModel, load_checkpoint
 from medprm.model.tree_attention import use_tree_attention
+from medprm.scoring.engine import gather, score_rows
+from medprm.scoring.kept_rows import KeptRows
+from medprm.scoring.rows import Batch, Candidates, TreeRows, plan_tree_rows
 from medprm.scoring.step_scores import label_logits, step_scores
 
 MAX_ROW_TOKENS = 16_384
 
 
-class CaseScores(NamedTuple):
-    """`step_scores[n][k]` is P(+) of step k of solution n."""
-
-    case: Case
-    solutions: list[Solution]
-    step_scores: list[list[float]]
-
-
-class _Piece(NamedTuple):
-    """Some of a case's solutions, by index, as a tree, and the case's tiles (M, 3, H, W)."""
-
-    indices: list[int]
-    tree: Tree
-    values: np.ndarray | None
-
-
 class StepScorer:
-    """Scores solutions with a trained PRM. A forward takes about `max_row_tokens` tokens."""
+    """Scores solutions with a trained PRM, a `RowScorer`. A forward takes up to `max_row_tokens` tokens.
+
+    `tiles`: what is kept of decoded images.
+    """
 
     def __init__(
         self,
@@ -54,6 +42,7 @@ class StepScorer:
         max_row_tokens: int = MAX_ROW_TOKENS,
         labels: tuple[str, ...] = VALUE_LABELS,
         tree_attention: str = "auto",
+        tiles: TileSettings | None = None,
     ) -> None:
         assert encoder.settings.history == "plus", "scoring fills earlier turns with +"
         # The auto-generated signatures of transformers name neither `return_dict` nor the inner configs' types.
@@ -68,6 +57,7 @@ class StepScorer:
             image_token_id = token_id(loaded.tokenizer, encoder.chat.image_token)
             assert image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
         use_tree_attention(self.model, tree_attention)
+        self._tiles = tiles
         self._pixel_loaders: dict[Path, PixelLoader] = {}
 
     @classmethod
@@ -95,39 +85,34 @@ class StepScorer:
         max_row_tokens: int = MAX_ROW_TOKENS,
         blank: Sequence[str] | None = None,
         tree_attention: str = "auto",
+        tiles: TileSettings | None = None,
     ) -> "StepScorer":
         """The same for a model in memory; `where` names it in errors."""
         prm = restore_prm(loaded.prm, loaded.tokenizer, loaded.image_tokens_per_tile, where)
         trained = prm.encoder.settings
         settings = replace(trained, history="plus", blank=list(trained.blank if blank is None else blank))
         encoder = Encoder(loaded.tokenizer, prm.encoder.prompt, settings, loaded.image_tokens_per_tile)
-        return cls(loaded, encoder, max_row_tokens, prm.label_tokens.texts, tree_attention)
+        return cls(loaded, encoder, max_row_tokens, prm.label_tokens.texts, tree_attention, tiles)
 
     def score(
         self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
     ) -> list[list[float]]:
         """One score per step of each solution; a solution may be a list of step texts."""
-        scores: list[list[float]] = [[] for _ in solutions]
-        for row in self._rows(self._pieces(case, solutions, root)):
-            self._score_row(row, [scores] * len(row))
-        return scores
+        cases = [Candidates(case, [_step_texts(one) for one in solutions])]
+        kept, rows = KeptRows(), self.plan(cases, root)
+        score_rows(self, rows, kept)
+        return gather(rows, kept, cases)[0]
 
-    def score_cases(
-        self, cases: Sequence[CaseSolutions], root: Path, progress: Callable[[int], None] | None = None
-    ) -> Iterator[CaseScores]:
-        """The scores of many cases, in order, several cases a forward; `progress` is told how many solutions are done.
+    def plan(self, cases: Sequence[Candidates], root: Path) -> TreeRows:
+        """The forwards that score these cases, several cases each."""
+        return plan_tree_rows(cases, self.encoder, self._pixels(root), self.max_row_tokens, self.max_positions)
 
-        Cases are held until the tokens of a row are together.
-        """
-        held: list[tuple[CaseSolutions, list[_Piece]]] = []
-        num_held = 0
-        for item in cases:
-            held.append((item, self._pieces(item.case, item.solutions, root)))
-            num_held += sum(len(piece.tree) for piece in held[-1][1])
-            if num_held >= self.max_row_tokens:
-                yield from self._score_held(held, progress)
-                held, num_held = [], 0
-        yield from self._score_held(held, progress)
+    def score_row(self, batch: Batch) -> list[float]:
+        """One forward: P(+) of every step of the row."""
+        inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        with torch.inference_mode():
+            logits = label_logits(self.model, inputs, inputs.pop("positions"), self.label_tokens.ids)
+        return step_scores(logits)[0].tolist()
 
     def score_stepwise(
         self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
@@ -151,56 +136,8 @@ class StepScorer:
     def _pixels(self, root: Path) -> PixelLoader:
         if root not in self._pixel_loaders:
             is_blank = "images" in self.encoder.settings.blank
-            self._pixel_loaders[root] = PixelLoader(root, self.image_settings, is_blank)
+            self._pixel_loaders[root] = PixelLoader(root, self.image_settings, is_blank, self._tiles)
         return self._pixel_loaders[root]
-
-    def _pieces(self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path) -> list[_Piece]:
-        """All solutions of a case on as few trees as fit."""
-        pixels = self._pixels(root).load(case)
-        encoded = [self.encoder.encode(case, _step_texts(one), pixels.num_tiles) for one in solutions]
-        for number, one in enumerate(encoded):
-            check_positions(one, self.max_positions, f"case {case.case_id} solution {number}")
-        groups = group_sequences(encoded, self.max_row_tokens)
-        return [_Piece(group, build_tree([encoded[n] for n in group]), pixels.values) for group in groups]
-
-    def _rows(self, pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
-        """Pieces in order, as many as fit into a row."""
-        row: list[_Piece] = []
-        for piece in pieces:
-            if row and sum(len(one.tree) for one in row) + len(piece.tree) > self.max_row_tokens:
-                yield row
-                row = []
-            row.append(piece)
-        if row:
-            yield row
-
-    def _score_held(
-        self, held: Sequence[tuple[CaseSolutions, list[_Piece]]], progress: Callable[[int], None] | None
-    ) -> Iterator[CaseScores]:
-        scores: list[list[list[float]]] = [[[] for _ in item.solutions] for item, _ in held]
-        places = {id(piece): scores[number] for number, (_, pieces) in enumerate(held) for piece in pieces}
-        for row in self._rows([piece for _, pieces in held for piece in pieces]):
-            self._score_row(row, [places[id(piece)] for piece in row])
-            if progress:
-                progress(sum(len(piece.indices) for piece in row))
-        for (item, _), of_case in zip(held, scores, strict=True):
-            yield CaseScores(item.case, list(item.solutions), of_case)
-
-    def _score_row(self, row: Sequence[_Piece], places: Sequence[list[list[float]]]) -> None:
-        """One forward; the scores of each piece go into its place, by solution."""
-        positions, begin = [], 0
-        for piece in row:
-            positions += [begin + position for steps in piece.tree.label_positions for position in steps]
-            begin += len(piece.tree)
-        batch = lay_out_trees([[piece.tree for piece in row]], pad_id=0)  # a row by itself is not padded
-        batch |= {"positions": torch.tensor([positions])} | stack_tiles([piece.values for piece in row])
-        inputs = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        with torch.inference_mode():
-            logits = label_logits(self.model, inputs, inputs.pop("positions"), self.label_tokens.ids)
-        found = iter(step_scores(logits)[0].tolist())
-        for piece, place in zip(row, places, strict=True):
-            for index, steps in zip(piece.indices, piece.tree.label_positions, strict=True):
-                place[index] = [next(found) for _ in steps]
 
 
 def _step_texts(solution: Solution | Sequence[str]) -> Sequence[str]:

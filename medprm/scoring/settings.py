@@ -16,6 +16,8 @@ class ScoringSettings:
 
     # Tokens in one forward; the solutions of a case share their beginning, several cases share a forward.
     max_row_tokens: int = 16384
+    # Processes that decode, tile and encode ahead of the model; null: none on a CPU, up to 8 beside a GPU.
+    num_workers: int | None = None
     # Number format of the weights: float32, bfloat16, float16; scores are float32 always.
     dtype: str = "float32"
     # auto (a GPU where there is one), cpu or cuda.
@@ -38,3 +40,4 @@ class ScoringSettings:
         check_choice("scoring.attn_implementation", self.attn_implementation, ATTENTION)
         check_choice("scoring.tree_attention", self.tree_attention, TREE_ATTENTION)
         check_least("scoring.max_row_tokens", self.max_row_tokens, 1)
+        check_least("scoring.num_workers", self.num_workers or 0, 0)

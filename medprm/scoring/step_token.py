@@ -8,18 +8,23 @@ published scores yet: the system prompt is in our words unless the published one
 steps is taken to be a newline.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from medprm.cases.schema import Case, CaseSolutions, Solution
+from medprm.cases.schema import Case, Solution
 from medprm.encoding.chat import LLAMA_3, EncodingError, check_control_tokens, encode_segment, leading_ids
 from medprm.encoding.settings import EncodingSettings
 from medprm.encoding.turns import document_text, render_options
 from medprm.model.loading import LoadedModel
-from medprm.scoring.scorer import MAX_ROW_TOKENS, CaseScores
+from medprm.scoring.engine import gather, score_rows
+from medprm.scoring.kept_rows import KeptRows
+from medprm.scoring.rows import Batch, Candidates, SolutionRef
+from medprm.scoring.scorer import MAX_ROW_TOKENS
 from medprm.scoring.step_scores import label_logits, step_scores
 
 STEP_TOKEN = " ки"
@@ -31,13 +36,14 @@ SYSTEM = (
 
 
 class StepTokenScorer:
-    """Scores text cases; a forward takes about `max_row_tokens` tokens, padding included."""
+    """Scores text cases, a `RowScorer`; a forward takes up to `max_row_tokens` tokens, padding included."""
 
     def __init__(
         self, loaded: LoadedModel, where: str, max_row_tokens: int = MAX_ROW_TOKENS, system: str = SYSTEM
     ) -> None:
         """Raises EncodingError where the tokenizer lacks the step token or the labels are not one token each."""
         self.model = loaded.model.eval()
+        self.device = next(self.model.parameters()).device
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.max_row_tokens = max_row_tokens
         self.budget = EncodingSettings()
@@ -85,40 +91,31 @@ class StepTokenScorer:
         self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
     ) -> list[list[float]]:
         """One score per step of each solution. `root` is not read: there are no images."""
-        texts = [one.step_texts if isinstance(one, Solution) else one for one in solutions]
-        encoded = [self.encode(case, steps) for steps in texts]
-        if not encoded:
-            return []
-        batch_size = max(1, self.max_row_tokens // max(map(len, encoded)))
-        scores: list[list[float]] = []
-        for begin in range(0, len(encoded), batch_size):
-            scores += self._score_batch(encoded[begin : begin + batch_size])
-        return scores
+        cases = [Candidates(case, [one.step_texts if isinstance(one, Solution) else one for one in solutions])]
+        kept, rows = KeptRows(), self.plan(cases, root)
+        score_rows(self, rows, kept)
+        return gather(rows, kept, cases)[0]
 
-    def score_cases(
-        self, cases: Sequence[CaseSolutions], root: Path, progress: Callable[[int], None] | None = None
-    ) -> Iterator[CaseScores]:
-        """The scores of many cases, in order; `progress` is told the number of solutions just scored."""
-        for case, solutions in cases:
-            yield CaseScores(case=case, solutions=list(solutions), step_scores=self.score(case, solutions, root))
-            if progress:
-                progress(len(solutions))
+    def plan(self, cases: Sequence[Candidates], root: Path) -> "PaddedRows":
+        """Solutions of like length together, the longest first."""
+        refs = [SolutionRef(c, n, len(steps)) for c, item in enumerate(cases) for n, steps in enumerate(item.steps)]
+        lengths = [len(self.encode(cases[one.case].case, cases[one.case].steps[one.solution])) for one in refs]
+        order = sorted(range(len(refs)), key=lambda place: (-lengths[place], place))
+        rows: list[list[SolutionRef]] = []
+        longest = 0
+        for place in order:
+            if not rows or (len(rows[-1]) + 1) * longest > self.max_row_tokens:
+                rows.append([])
+                longest = lengths[place]
+            rows[-1].append(refs[place])
+        return PaddedRows(self, cases, rows)
 
-    @torch.inference_mode()
-    def _score_batch(self, encoded: Sequence[list[int]]) -> list[list[float]]:
-        """One forward, padded on the right."""
-        device = self.model.device
-        places = [[place for place, token in enumerate(ids) if token == self.step_id] for ids in encoded]
-        ids = torch.zeros((len(encoded), max(map(len, encoded))), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        positions = torch.zeros((len(encoded), max(map(len, places))), dtype=torch.long)
-        for row, (one, found) in enumerate(zip(encoded, places, strict=True)):
-            ids[row, : len(one)] = torch.tensor(one)
-            mask[row, : len(one)] = 1
-            positions[row, : len(found)] = torch.tensor(found)
-        inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-        rows = step_scores(label_logits(self.model, inputs, positions.to(device), self.label_ids)).tolist()
-        return [row[: len(found)] for row, found in zip(rows, places, strict=True)]
+    def score_row(self, batch: Batch) -> list[float]:
+        """One forward: P(+) of every step of the row."""
+        inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        positions, has_step = inputs.pop("positions"), inputs.pop("has_step")
+        with torch.inference_mode():
+            return step_scores(label_logits(self.model, inputs, positions, self.label_ids))[has_step].tolist()
 
     def _frame(self, system: str) -> tuple[str, str]:
         """What stands before and behind the text of the user turn."""
@@ -137,3 +134,35 @@ class StepTokenScorer:
 
     def _plain(self, text: str) -> list[int]:
         return encode_segment(self.tokenizer, text, is_user_text=True)
+
+
+@dataclass(frozen=True)
+class PaddedRows(Dataset[Batch]):
+    """Rows of solutions, each padded on the right: input_ids, attention_mask (B, T), positions, has_step (B, S)."""
+
+    scorer: StepTokenScorer
+    cases: Sequence[Candidates]
+    rows: Sequence[Sequence[SolutionRef]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        encoded = [
+            self.scorer.encode(self.cases[one.case].case, self.cases[one.case].steps[one.solution])
+            for one in self.rows[index]
+        ]
+        places = [[place for place, token in enumerate(ids) if token == self.scorer.step_id] for ids in encoded]
+        ids = torch.zeros((len(encoded), max(map(len, encoded))), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        positions = torch.zeros((len(encoded), max(map(len, places))), dtype=torch.long)
+        has_step = torch.zeros_like(positions, dtype=torch.bool)
+        for row, (one, found) in enumerate(zip(encoded, places, strict=True)):
+            ids[row, : len(one)] = torch.tensor(one)
+            mask[row, : len(one)] = 1
+            positions[row, : len(found)] = torch.tensor(found)
+            has_step[row, : len(found)] = True
+        return {"input_ids": ids, "attention_mask": mask, "positions": positions, "has_step": has_step}
+
+    def owners(self, index: int) -> list[SolutionRef]:
+        return list(self.rows[index])

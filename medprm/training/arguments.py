@@ -79,8 +79,8 @@ def start_deepspeed(use_cpu: bool) -> None:
             "NUM_GPUS train.py ... (launch/one_node.sh), or choose deepspeed=none"
         )
     if use_cpu:
-        import deepspeed  # heavy, and optional
-        import deepspeed.ops
+        import deepspeed  # heavy, and optional  # pyright: ignore[reportMissingImports]
+        import deepspeed.ops  # pyright: ignore[reportMissingImports]
 
         # Else it compiles a kernel for shared memory; gloo does without.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

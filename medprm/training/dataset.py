@@ -18,7 +18,7 @@ from medprm.cases.schema import Case, CaseSolutions, Solution
 from medprm.encoding.collator import Example
 from medprm.encoding.encoder import Encoded, Encoder, check_positions
 from medprm.encoding.pixels import PixelLoader
-from medprm.encoding.settings import LabelSettings
+from medprm.encoding.settings import LabelSettings, TileSettings
 from medprm.encoding.targets import Targets, history_texts, step_targets
 from medprm.errors import InputError
 from medprm.images.settings import ImageSettings
@@ -96,15 +96,16 @@ def build_dataset(
     root: Path,
     image_settings: ImageSettings,
     max_positions: int | None = None,
-    max_cached_bytes: int = 512 * 2**20,
+    tiles: TileSettings | None = None,
 ) -> StepDataset:
     """The data set of all solutions that have steps and a known label. Raises InputError where none has.
 
-    `max_positions` is the longest sequence that the model takes [tokens]; one that is longer raises, too.
+    `max_positions` is the longest sequence that the model takes [tokens]; one that is longer raises, too. `tiles`: what
+    is kept of decoded images.
     """
     counts = DatasetCounts(num_cases=len(cases))
     refused: Counter[str] = Counter()
-    pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, max_cached_bytes)
+    pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, tiles)
     dataset = StepDataset([], counts, encoder, labels, pixels)
     for case, solutions in cases:
         _check_files(case, root)

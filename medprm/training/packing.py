@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch.utils.data import Dataset
 
 from medprm.encoding.collator import Row, TreeExample
-from medprm.encoding.packing import fill, pack
-from medprm.encoding.tree import build_tree, group_sequences, tree_size
+from medprm.encoding.rows import plan_rows
+from medprm.encoding.tree import build_tree
 from medprm.training.dataset import StepDataset
 
 logger = logging.getLogger(__name__)
@@ -47,27 +47,12 @@ def pack_dataset(
 
     `max_tree_solutions` is the most solutions on one tree; without it as many as a case has.
     """
-    most = 1 if kind == "sequence" else max_tree_solutions
-    groups: list[list[int]] = []
-    lengths: list[int] = []
-    num_tokens_alone = 0
-    for indices in _by_case(solutions):
-        encoded = [solutions.encode(index) for index in indices]
-        num_tokens_alone += sum(len(one.input_ids) for one in encoded)
-        shared = group_sequences(encoded, max_row_tokens, most)
-        groups += [[indices[n] for n in group] for group in shared]
-        lengths += [tree_size([encoded[n] for n in group]) for group in shared]
-    rows = pack(lengths, max_row_tokens)
-    logger.info(
-        "%d solutions of %d tokens as %d trees of %d tokens in %d rows (%.1f %% filled)",
-        len(solutions),
-        num_tokens_alone,
-        len(groups),
-        sum(lengths),
-        len(rows),
-        100 * fill(lengths, rows, max_row_tokens),
-    )
-    return PackedDataset(solutions, [[groups[tree] for tree in row] for row in rows])
+    by_case = _by_case(solutions)
+    encoded = ([solutions.encode(index) for index in indices] for indices in by_case)
+    plan = plan_rows(encoded, max_row_tokens, 1 if kind == "sequence" else max_tree_solutions)
+    logger.info("%d solutions: %s", len(solutions), plan)
+    rows = [[[by_case[case][n] for n in chosen] for case, chosen in row] for row in plan.rows]
+    return PackedDataset(solutions, rows)
 
 
 def _by_case(solutions: StepDataset) -> list[list[int]]:

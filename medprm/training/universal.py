@@ -69,7 +69,7 @@ def ensure_universal(checkpoint: Path, is_first_process: bool, wait_seconds: flo
 
 
 def _convert(checkpoint: Path) -> None:
-    from deepspeed.checkpoint import ds_to_universal  # heavy and optional
+    from deepspeed.checkpoint import ds_to_universal  # heavy and optional  # pyright: ignore[reportMissingImports]
 
     tag = (checkpoint / LATEST).read_text(encoding="utf-8").strip()
     logger.info("%s was written by another number of processes: made readable for this one", checkpoint)

@@ -1,8 +1,11 @@
 """`evaluate` for real: what it writes, that the numbers are those of the scores, and the controls."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import SIZES, evaluate_config, write_records
@@ -10,11 +13,15 @@ from small_run import SIZES, evaluate_config, write_records
 from medprm.cases.folder import open_data
 from medprm.cases.schema import CaseSolutions
 from medprm.commands import evaluate
-from medprm.config import TrackingSettings
+from medprm.config import ScoringSettings, TrackingSettings
 from medprm.errors import InputError
 from medprm.evaluation.scored import read_scored
+from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.loading import load_checkpoint
 from medprm.scoring.scorer import StepScorer
+
+ROOT = Path(__file__).parents[2]
+SMALL_ROWS = 250  # several rows a split
 
 
 def test_it_writes_scores_numbers_and_a_report(evaluated: Path) -> None:
@@ -68,6 +75,61 @@ def test_results_are_not_overwritten_unasked(evaluated: Path, trained: Path, rec
     with pytest.raises(InputError, match="is not deleted"):
         evaluate.run(evaluate_config(records, trained, overwrite=True))
     (evaluated / "renamed.yaml").rename(evaluated / "config.yaml")
+
+
+def test_an_interrupted_evaluation_goes_on(
+    evaluated: Path, trained: Path, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after one row of the test split: the rest is scored, and no row twice."""
+    scoring = ScoringSettings(device="cpu", max_row_tokens=SMALL_ROWS)
+    forwards: list[int] = []
+    original = StepScorer.score_row
+
+    def score_row(self: StepScorer, batch: dict[str, Any]) -> list[float]:
+        forwards.append(batch["input_ids"].shape[1])
+        if len(forwards) == killed_at:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(StepScorer, "score_row", score_row)
+    killed_at = 0
+    whole = evaluate.run(evaluate_config(records, trained, name="whole", scoring=scoring))
+    num_forwards, killed_at = len(forwards), len(forwards)
+    forwards.clear()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run(evaluate_config(records, trained, name="killed", scoring=scoring))
+    assert not (trained / "killed" / "scored.jsonl").exists()
+    forwards.clear()
+    killed_at = 0
+    again = evaluate.run(evaluate_config(records, trained, name="killed", scoring=scoring, resume=True))
+    assert len(forwards) == 1 and num_forwards > 3
+    assert (again / "scored.jsonl").read_bytes() == (whole / "scored.jsonl").read_bytes()
+    more = EvaluationSettings(num_bootstrap=200, max_candidates=[1])
+    evaluate.run(evaluate_config(records, trained, name="killed", scoring=scoring, resume=True, evaluation=more))
+    assert len(forwards) == 1, "other statistics need no forward"
+    other = ScoringSettings(device="cpu", max_row_tokens=SMALL_ROWS + 1)
+    with pytest.raises(InputError, match=r"scoring.max_row_tokens was 250, is 251"):
+        evaluate.run(evaluate_config(records, trained, name="killed", scoring=other, resume=True))
+
+
+@pytest.mark.distributed
+def test_two_processes_score_as_one(trained: Path, records: Path, tmp_path: Path) -> None:
+    scoring = ScoringSettings(device="cpu", max_row_tokens=SMALL_ROWS)
+    alone = evaluate.run(evaluate_config(records, trained, name="alone", scoring=scoring))
+    settings = [f"output_dir={trained}", f"data.path={records}", "data.name=small", "num_threads=1", "name=both"]
+    settings += [f"scoring.max_row_tokens={SMALL_ROWS}", "scoring.num_workers=1", "evaluation.num_bootstrap=100"]
+    settings += ["evaluation.max_candidates=[1,2]", f"tiles.folder={tmp_path / 'tiles'}"]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(ROOT / "evaluate.py")]
+    done = subprocess.run([sys.executable, *command, *settings], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-3000:]
+    both = trained / "both"
+    assert (both / "scored.jsonl").read_bytes() == (alone / "scored.jsonl").read_bytes()
+    assert (both / "metrics.json").read_bytes() == (alone / "metrics.json").read_bytes()
+    for split in ("validation", "test"):
+        assert {one.name for one in (both / "rows" / split).iterdir()} == {"rank_0.jsonl", "rank_1.jsonl"}
+        assert all(len(one.read_text().splitlines()) > 1 for one in (both / "rows" / split).iterdir())
+    assert done.stdout.count("report:") == 1, "the first process alone reports"
+    assert list((tmp_path / "tiles").rglob("*.npy"))
 
 
 def test_a_run_without_a_checkpoint_says_what_to_do(records: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from medprm.errors import InputError
 def test_a_memory_that_holds_one_image_gives_the_same_pixels(tmp_path: Path) -> None:
     cases = [one.case for one in make_cases(tmp_path, 4)]
     large = PixelLoader(tmp_path, IMAGE_SETTINGS)
-    small = PixelLoader(tmp_path, IMAGE_SETTINGS, max_cached_bytes=3 * 3 * TILE_SIZE**2)
+    small = PixelLoader(tmp_path, IMAGE_SETTINGS)
+    small.max_cached_bytes = 3 * 3 * TILE_SIZE**2
     for case in [*cases, *cases[::-1], *cases]:
         one, two = large.load(case), small.load(case)
         assert one.num_tiles == two.num_tiles

@@ -177,6 +177,11 @@ def test_the_size_is_read_from_the_header_alone(tmp_path: Path, write_dicom: Cal
     dicom = write_dicom(np.zeros((20, 40), dtype=np.uint16))
     assert read_size(tmp_path / "plain.png") == read_size(dicom) == (40, 20)
     assert read_size(tmp_path / "turned.jpg") == load_image(tmp_path / "turned.jpg").size == (20, 40)
+    Image.new("RGB", (40, 20)).save(tmp_path / "turned.png", exif=exif)
+    assert read_size(tmp_path / "turned.png") == load_image(tmp_path / "turned.png").size == (20, 40)
+    cut = (tmp_path / "plain.png").read_bytes()[:45]
+    (tmp_path / "cut.png").write_bytes(cut)
+    assert read_size(tmp_path / "cut.png") == (40, 20), "the header is enough"
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty.dcm").write_bytes(b"\0" * 128 + b"DICM")
     for name, said in (("text.png", "its size"), ("empty.dcm", "a DICOM file without"), ("absent.png", "its size")):

@@ -71,6 +71,29 @@ def test_tiles_reassemble_to_the_resized_image_in_reading_order() -> None:
     assert np.array_equal(np.asarray(tiles[-1]), np.asarray(image.resize((32, 32))))
 
 
+def test_grey_images_are_cut_as_one_channel_with_the_same_numbers() -> None:
+    for width, height in [(90, 60), (32, 32), (31, 200), (299, 300)]:
+        grey = random_image(width, height).getchannel(1)
+        tiles = split_tiles(grey.convert("RGB"), 32, 6)
+        assert {tile.mode for tile in tiles} == {"L"}
+        image = grey.convert("RGB")
+        cols, rows = choose_grid(width, height, 32, 1, 6)
+        resized = image.resize((cols * 32, rows * 32))
+        whole = [resized.crop((32 * c, 32 * r, 32 * c + 32, 32 * r + 32)) for r in range(rows) for c in range(cols)]
+        whole += [image.resize((32, 32))] if cols * rows > 1 else []
+        assert np.array_equal(pixel_values(tiles), pixel_values(whole))
+    almost = np.zeros((32, 32, 3), dtype=np.uint8)
+    almost[31, 31, 2] = 1
+    assert split_tiles(Image.fromarray(almost), 32, 6)[0].mode == "RGB", "one value of one channel is a colour"
+
+
+def test_values_are_those_of_the_formula() -> None:
+    """Not one unit in the last place: the table holds what was computed pixel by pixel."""
+    tiles = split_tiles(random_image(90, 60), 32, 6)
+    pixels = np.stack([np.asarray(tile, dtype=np.float32) for tile in tiles]) / np.float32(255)
+    assert np.array_equal(pixel_values(tiles), ((pixels - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2))
+
+
 def test_pixel_values_undo_to_the_tiles() -> None:
     tiles = split_tiles(random_image(90, 60), 32, 6)
     values = pixel_values(tiles)
