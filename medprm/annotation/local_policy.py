@@ -1,14 +1,18 @@
-"""The shipped base as a policy in this process, behind the journal: what was drawn once is not drawn again.
+"""The shipped base as a policy on this machine, behind the journal: what was drawn once is not drawn again.
 
-In: a case, prefixes. Out: continuations. Prefixes go through the model in batches of a fixed make-up and with a seed
-from their own hash, so that a run that was killed and goes on draws the same texts.
+In: a case, prefixes. Out: continuations. Several processes may hold the model, each with a case of its own. A prefix
+draws by its own seed, so that neither what is drawn beside it, nor a kill, nor the number of processes changes a text.
 """
 
 import hashlib
 import json
+import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+import torch
 
 from medprm.annotation.counts import Drawn
 from medprm.annotation.rollouts import Prefix
@@ -18,30 +22,68 @@ from medprm.clients.journal import Bill, Journal
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.turns import build_turns, document_text
 from medprm.model.lessons import SOLVER
-from medprm.model.loading import LoadedModel
+from medprm.model.loading import load_checkpoint
 from medprm.model.sampling import sample_continuations
 
 STAGE = "monte_carlo"
+Texts = list[list[tuple[str, int, bool]]]
+"""Per prefix: text, how often it was drawn, whether it was truncated."""
+
+
+class Sampler:
+    """A loaded checkpoint that draws."""
+
+    def __init__(self, checkpoint: Path, root: Path, settings: MonteCarloSettings) -> None:
+        self.loaded = load_checkpoint(str(checkpoint))
+        self.pixels = PixelLoader(root, self.loaded.image_settings)
+        self.settings = settings
+
+    def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
+        drawn = sample_continuations(
+            self.loaded,
+            case,
+            self.pixels.load(case),
+            prefixes,
+            num,
+            temperature=self.settings.temperature,
+            max_new_tokens=self.settings.max_new_tokens,
+            seeds=seeds,
+        )
+        return [[(one.text, one.count, one.is_truncated) for one in texts] for texts in drawn]
 
 
 class LocalPolicy:
-    """A `Policy` of a model that is loaded here."""
+    """A `Policy` of a model that is loaded here; a context, which ends its processes."""
 
     def __init__(
         self,
-        loaded: LoadedModel,
         checkpoint: Path,
         root: Path,
         settings: MonteCarloSettings,
         journal: Journal,
         seed: int,
+        num_processes: int,
     ) -> None:
-        self.loaded = loaded
         self.name = f"tiny-{weights_hash(checkpoint)[:12]}"
-        self.pixels = PixelLoader(root, loaded.image_settings)
         self.settings = settings
         self.journal = journal
         self.seed = seed
+        self._pool: ProcessPoolExecutor | None = None
+        self._draw: Callable[..., Texts]
+        if num_processes == 1:
+            self._draw = Sampler(checkpoint, root, settings).draw
+        else:
+            # Spawned: a fork of a process whose threads hold locks can hang.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(num_processes, context, _start, (checkpoint, root, settings))
+            self._draw = self._elsewhere
+
+    def __enter__(self) -> "LocalPolicy":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]:
         size = self.settings.batch_prefixes
@@ -49,32 +91,45 @@ class LocalPolicy:
         return [one for batch in batches for one in self._batch(case, batch, num, number)]
 
     def _batch(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]:
-        key = self._key(case, prefixes, num, number)
+        seeds = [self._seed(case, steps, number) for steps in prefixes]
+        key = _hash([*seeds, num])
         kept = self.journal.finished(key)
         if kept is None:
             attempt = self.journal.begin(key, STAGE, case.case_id, self.name, 0.0)
             begin = time.monotonic()
-            drawn = sample_continuations(
-                self.loaded,
-                case,
-                self.pixels.load(case),
-                prefixes,
-                [num] * len(prefixes),
-                temperature=self.settings.temperature,
-                max_new_tokens=self.settings.max_new_tokens,
-                seed=int(key[:15], 16),
-            )
-            kept = json.dumps([[list(one) for one in texts] for texts in drawn], ensure_ascii=False)
+            kept = json.dumps(self._draw(case, prefixes, num, seeds), ensure_ascii=False)
             self.journal.finish(attempt, kept, Bill(self.name), time.monotonic() - begin)
         return [[Drawn(*one) for one in texts] for texts in json.loads(kept)]
 
-    def _key(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> str:
-        """What the model reads, how it draws, and which round it is. The films are known by their paths."""
+    def _elsewhere(self, case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
+        assert self._pool is not None
+        return self._pool.submit(_draw_here, case, prefixes, num, seeds).result()
+
+    def _seed(self, case: Case, steps: Prefix, number: int) -> int:
+        """Of what the model reads, how it draws, and which round it is. The films are known by their paths."""
         turns = build_turns(case, [], SOLVER, [document_text(one) for one in case.documents])
         images = [[image.path, image.frame] for image in case.all_images]
-        drawing = [self.settings.temperature, self.settings.max_new_tokens, self.seed, num, number]
-        said = [self.name, case.case_id, turns.statement, turns.documents, images, prefixes, drawing]
-        return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
+        drawing = [self.settings.temperature, self.settings.max_new_tokens, self.seed, number]
+        return int(_hash([self.name, case.case_id, turns.statement, turns.documents, images, steps, drawing])[:30], 16)
+
+
+_sampler: Sampler | None = None
+
+
+def _start(checkpoint: Path, root: Path, settings: MonteCarloSettings) -> None:
+    """In a process of the pool: one thread, and a model of its own."""
+    global _sampler
+    torch.set_num_threads(1)
+    _sampler = Sampler(checkpoint, root, settings)
+
+
+def _draw_here(case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
+    assert _sampler is not None
+    return _sampler.draw(case, prefixes, num, seeds)
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
 
 
 def weights_hash(checkpoint: Path) -> str:

@@ -123,8 +123,10 @@ class MonteCarloSettings:
     sequential_error: float = 0.01
     # Rollouts drawn before it is looked again whether to stop.
     rollouts_per_round: int = 4
-    # Prefixes continued at a time in this process: bounds the memory.
+    # policy=tiny: prefixes continued at a time in one process: bounds the memory.
     batch_prefixes: int = 48
+    # policy=tiny: processes that draw, each with a case of its own; null: one a core, at most 8.
+    num_processes: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("monte_carlo.policy", self.policy, POLICIES)
@@ -132,6 +134,12 @@ class MonteCarloSettings:
         check_choice("monte_carlo.stopping", self.stopping, STOPPING)
         for name in ("num_rollouts", "max_new_tokens", "rollouts_per_round", "batch_prefixes"):
             check_least(f"monte_carlo.{name}", getattr(self, name), 1)
+        check_least("monte_carlo.num_processes", self.num_processes or 1, 1)
+        if self.policy == "server" and self.num_processes is not None:
+            raise InputError(
+                f"monte_carlo.num_processes is {self.num_processes} with policy=server: they are the tiny policy's; "
+                "policy_server.concurrency says how many requests are under way"
+            )
         if not 0 < self.sequential_error < 0.5 or self.temperature <= 0:
             raise InputError(
                 f"monte_carlo.sequential_error is {self.sequential_error}, temperature {self.temperature}; "

@@ -48,12 +48,12 @@ from medprm.config import AnnotateConfig
 from medprm.errors import InputError
 from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
-from medprm.model.loading import load_checkpoint
 from medprm.model.tiny import shipped_base
 from medprm.run import (
     CONFIG_FILE,
     RunStopped,
     check_same_config,
+    num_cores_of_a_process,
     prepare_run_folder,
     provenance,
     save_config,
@@ -69,6 +69,7 @@ MACHINE_FILE = "machine.jsonl"
 # What may differ when a run goes on: where it runs, how fast, what it may cost, and who has reviewed since.
 FREE_ON_RESUME = (
     *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "expert", "num_bootstrap"),
+    "monte_carlo.num_processes",
     *("judge_server.concurrency", "judge_server.base_urls", "policy_server.concurrency", "policy_server.base_urls"),
 )
 
@@ -101,7 +102,7 @@ def run(config: AnnotateConfig) -> Path:
     save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date)
     with ExitStack() as open_things:
         journal = open_things.enter_context(Journal(folder / "journal.sqlite", is_paid=is_paid(config)))
-        annotators = make_annotators(config, source, journal)
+        annotators = make_annotators(config, source, journal, open_things)
         records = tqdm(machine_records(cases, annotators, config), desc="annotate", unit=" solutions")
         try:
             num_records = write_records(folder / MACHINE_FILE, records)
@@ -159,13 +160,16 @@ def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str
     return estimate_run(cases, config.retrieval, config.judge, config.monte_carlo, config.expert, judge, policy)
 
 
-def make_annotators(config: AnnotateConfig, source: Source, journal: Journal) -> Annotators:
+def make_annotators(config: AnnotateConfig, source: Source, journal: Journal, open_things: ExitStack) -> Annotators:
     """Index, judge and policy, as the settings name them."""
     retriever = make_retriever(config, source)
     guard = Guard(config.guard, source.image_root)
-    return Annotators(
-        retriever, make_judge(config, source, guard, journal), make_policy(config, source, guard, journal)
-    )
+    judge = make_judge(config, source, guard, journal)
+    if config.monte_carlo.policy == "server":
+        return Annotators(retriever, judge, make_server_policy(config, source, guard, journal))
+    num_processes = num_sampling_processes(config)
+    policy = LocalPolicy(shipped_base(), source.image_root, config.monte_carlo, journal, config.seed, num_processes)
+    return Annotators(retriever, judge, open_things.enter_context(policy))
 
 
 def make_retriever(config: AnnotateConfig, source: Source) -> Retriever:
@@ -192,13 +196,13 @@ def make_judge(config: AnnotateConfig, source: Source, guard: Guard, journal: Jo
     return ServerJudge(client, config.judge, image_files(source, config.judge.max_image_pixels))
 
 
-def make_policy(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Policy:
-    if config.monte_carlo.policy == "server":
-        client = OpenAIClient(config.policy_server, config.prices, guard, journal, config.budget_dollars)
-        return ServerPolicy(client, config.monte_carlo, image_files(source, config.judge.max_image_pixels), config.seed)
-    checkpoint, settings = shipped_base(), config.monte_carlo
-    loaded = load_checkpoint(str(checkpoint))
-    return LocalPolicy(loaded, checkpoint, source.image_root, settings, journal, config.seed)
+def make_server_policy(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Policy:
+    client = OpenAIClient(config.policy_server, config.prices, guard, journal, config.budget_dollars)
+    return ServerPolicy(client, config.monte_carlo, image_files(source, config.judge.max_image_pixels), config.seed)
+
+
+def num_sampling_processes(config: AnnotateConfig) -> int:
+    return config.monte_carlo.num_processes or min(8, num_cores_of_a_process())
 
 
 def image_files(source: Source, max_pixels: int) -> Callable[[Case], list[bytes]]:
@@ -214,16 +218,12 @@ def image_files(source: Source, max_pixels: int) -> Callable[[Case], list[bytes]
 def machine_records(cases: Sequence[CaseSolutions], annotators: Annotators, config: AnnotateConfig) -> Iterator[Record]:
     """Case by case, each solution with the machines' verdicts and the labels that follow from them.
 
-    With a server several cases are under way at a time; the order of the records is that of the cases all the same.
+    Several cases are under way at a time, as servers or processes allow; the records keep the order of the cases.
     """
     num_threads = max(
         config.judge_server.concurrency * (config.judge.kind == "server"),
-        config.policy_server.concurrency * (config.monte_carlo.policy == "server"),
+        config.policy_server.concurrency if config.monte_carlo.policy == "server" else num_sampling_processes(config),
     )
-    if num_threads == 0:
-        for item in cases:
-            yield from annotate_case(item, annotators, config)
-        return
     with ThreadPoolExecutor(num_threads) as pool:
         under_way: deque[Future[list[Record]]] = deque()
         try:

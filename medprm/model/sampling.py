@@ -2,12 +2,13 @@
 
 In: a case as prompt ids and pixel values, step prefixes. Out: per prefix the sampled continuations with how often each
 was drawn. Draws that agree so far share one row: the samples are independent, as if each were drawn alone, at the cost
-of the distinct ones. Axes: B rows, T tokens, V vocabulary.
+of the distinct ones. Axes: B rows, D draws, T tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from medprm.cases.schema import Case
@@ -25,15 +26,15 @@ class Continuation(NamedTuple):
     is_truncated: bool
 
 
-class _Rows(NamedTuple):
-    """Live rows: the prefix each belongs to (B,), how many draws it stands for (B,), its new tokens (B, T)."""
+class _Draws(NamedTuple):
+    """Live draws, D of them: their prefix, their row of the model's batch, their random numbers (D, steps)."""
 
     owner: torch.Tensor
-    count: torch.Tensor
-    tokens: torch.Tensor
+    row: torch.Tensor
+    uniforms: torch.Tensor
 
-    def picked(self, index: torch.Tensor) -> "_Rows":
-        return _Rows(self.owner[index], self.count[index], self.tokens[index])
+    def picked(self, chosen: torch.Tensor) -> "_Draws":
+        return _Draws(self.owner[chosen], self.row[chosen], self.uniforms[chosen])
 
 
 def prefix_ids(loaded: LoadedModel, case: Case, num_tiles: Sequence[int], steps: Sequence[str]) -> list[int]:
@@ -52,34 +53,50 @@ def sample_continuations(
     case: Case,
     pixels: CasePixels,
     prefixes: Sequence[Sequence[str]],
-    nums: Sequence[int],
+    num: int,
     *,
     temperature: float,
     max_new_tokens: int,
-    seed: int,
+    seeds: Sequence[int],
 ) -> list[list[Continuation]]:
-    """`nums[i]` independent continuations of `prefixes[i]`; the same arguments and threads give the same texts."""
-    assert temperature > 0 and len(prefixes) == len(nums)
-    generator = torch.Generator().manual_seed(seed)
+    """`num` independent continuations of each prefix; `seeds` has one number a prefix.
+
+    A prefix has random numbers of its own, so its texts do not depend on what else is asked for (but for a token whose
+    chance another padding moves across a random number: sums in float32 differ by about 1e-6).
+    """
+    assert temperature > 0 and len(prefixes) == len(seeds)
     logits, cache, mask = _read_prompts(loaded, case, pixels, prefixes)
     end = token_id(loaded.tokenizer, INTERNVL2_5.end)
     size = len(prefixes)
-    rows = _Rows(torch.arange(size), torch.tensor(list(nums)), torch.zeros((size, 0), dtype=torch.long))
+    draws = _Draws(
+        torch.arange(size).repeat_interleave(num),
+        torch.arange(size).repeat_interleave(num),
+        torch.from_numpy(np.concatenate([_uniforms(one, num, max_new_tokens) for one in seeds])),
+    )
+    texts = torch.zeros((size, 0), dtype=torch.long)  # of each row
     found: list[list[Continuation]] = [[] for _ in prefixes]
     language: Any = loaded.model.model.language_model
     for length in range(1, max_new_tokens + 1):
-        parent, rows = _draw(rows, logits, temperature, generator)
-        has_ended = torch.eq(rows.tokens[:, -1], end)
-        _collect(loaded, rows.picked(has_ended), False, found)
-        alive = ~has_ended
-        if length == max_new_tokens or not bool(alive.any()):
-            _collect(loaded, rows.picked(alive), True, found)
+        tokens = _draw(draws, logits, temperature, length - 1)
+        # Draws that agree so far share a row: by the row they came from and the token.
+        names, row = torch.unique(draws.row * logits.shape[1] + tokens, return_inverse=True)
+        parent, token = names // logits.shape[1], names % logits.shape[1]
+        draws, texts = draws._replace(row=row), torch.cat([texts[parent], token[:, None]], dim=1)
+        is_last = length == max_new_tokens
+        has_ended = torch.eq(token, end)
+        _collect(loaded, draws, texts, has_ended, False, found)
+        if is_last:
+            _collect(loaded, draws, texts, ~has_ended, True, found)
+        alive = torch.nonzero(~has_ended).squeeze(1)
+        if is_last or not len(alive):
             break
-        parent, rows = parent[alive], rows.picked(alive)
+        draws = draws.picked(~has_ended[row])
+        draws = draws._replace(row=torch.searchsorted(alive, draws.row))
+        parent, texts = parent[alive], texts[alive]
         cache.batch_select_indices(parent)
         mask = torch.cat([mask[parent], torch.ones((len(parent), 1), dtype=mask.dtype)], dim=1)
         out = language(
-            input_ids=rows.tokens[:, -1:],
+            input_ids=texts[:, -1:],
             attention_mask=mask,
             position_ids=mask.sum(1, keepdim=True) - 1,
             past_key_values=cache,
@@ -87,6 +104,11 @@ def sample_continuations(
         )
         logits = loaded.model.lm_head(out.last_hidden_state[:, -1])  # type: ignore[operator]
     return found
+
+
+def _uniforms(seed: int, num: int, num_steps: int) -> np.ndarray:
+    """(num, num_steps) random numbers in [0, 1)."""
+    return np.random.default_rng(seed).random((num, num_steps))
 
 
 def _read_prompts(
@@ -113,19 +135,24 @@ def _read_prompts(
     return out.logits[:, -1], out.past_key_values, mask
 
 
-def _draw(
-    rows: _Rows, logits: torch.Tensor, temperature: float, generator: torch.Generator
-) -> tuple[torch.Tensor, _Rows]:
-    """One more token for every draw; the row each new row came from, and the new rows."""
-    chances = torch.softmax(logits.float() / temperature, dim=-1)
-    parents = torch.repeat_interleave(torch.arange(len(rows.count)), rows.count)
-    drawn = torch.multinomial(chances[parents], 1, generator=generator).squeeze(1)
-    both, count = torch.unique(parents * chances.shape[1] + drawn, return_counts=True)
-    parent, token = both // chances.shape[1], both % chances.shape[1]
-    return parent, _Rows(rows.owner[parent], count, torch.cat([rows.tokens[parent], token[:, None]], dim=1))
+def _draw(draws: _Draws, logits: torch.Tensor, temperature: float, step: int) -> torch.Tensor:
+    """The next token of every draw (D,): where its random number falls in the cumulated chances of its row."""
+    chances = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)
+    wanted = draws.uniforms[:, step, None] * chances[draws.row, -1:]
+    return torch.searchsorted(chances[draws.row], wanted, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
 
 
-def _collect(loaded: LoadedModel, rows: _Rows, is_truncated: bool, found: list[list[Continuation]]) -> None:
-    texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in rows.tokens.tolist()]
-    for owner, count, text in zip(rows.owner.tolist(), rows.count.tolist(), texts, strict=True):
-        found[owner].append(Continuation(text, count, is_truncated))
+def _collect(
+    loaded: LoadedModel,
+    draws: _Draws,
+    texts: torch.Tensor,
+    chosen: torch.Tensor,
+    is_truncated: bool,
+    found: list[list[Continuation]],
+) -> None:
+    """The texts of the rows in `chosen`, each as often as it was drawn."""
+    counts = torch.bincount(draws.row, minlength=len(texts))
+    owners = torch.zeros(len(texts), dtype=torch.long).scatter(0, draws.row, draws.owner)
+    for row in torch.nonzero(chosen).squeeze(1).tolist():
+        text = str(loaded.tokenizer.decode(texts[row].tolist(), skip_special_tokens=True))
+        found[int(owners[row])].append(Continuation(text, int(counts[row]), is_truncated))

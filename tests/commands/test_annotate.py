@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings
 from medprm.cases.jsonl import read_records
 from medprm.cases.phantom.settings import PhantomSettings
+from medprm.cases.schema import CaseSolutions, Record
 from medprm.commands import annotate
 from medprm.config import AnnotateConfig, DataSettings
 from medprm.errors import InputError
@@ -24,7 +26,7 @@ def config(output: Path) -> AnnotateConfig:
         num_bootstrap=50,
         max_cases=2,
         data=DataSettings(phantom=PHANTOM),
-        monte_carlo=MonteCarloSettings(num_rollouts=8, rollouts_per_round=4),
+        monte_carlo=MonteCarloSettings(num_rollouts=8, rollouts_per_round=4, num_processes=1),
     )
 
 
@@ -66,6 +68,43 @@ def test_resumed_it_gives_the_same_bytes_without_computing(annotated: Path) -> N
     before = {name: (annotated / name).read_bytes() for name in ("labelled.jsonl", "expert_queue.jsonl", "ledger.json")}
     annotate.run(replace(config(annotated), resume=True))
     assert {name: (annotated / name).read_bytes() for name in before} == before
+
+
+def test_processes_and_kills_change_no_byte(annotated: Path, tmp_path: Path) -> None:
+    """Two processes; stopped after the first case, then gone on with."""
+    given = config(tmp_path / "out")
+    given.monte_carlo.num_processes = 2
+    original = annotate.annotate_case
+    seen: list[str] = []
+
+    def stopped(item: CaseSolutions, *arguments: Any) -> list[Record]:
+        seen.append(item.case.case_id)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(item, *arguments)
+
+    annotate.annotate_case = stopped
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            annotate.run(given)
+    finally:
+        annotate.annotate_case = original
+    annotate.run(replace(given, resume=True))
+    for name in ("machine.jsonl", "labelled.jsonl", "expert_queue.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (annotated / name).read_bytes(), name
+
+
+def test_exact_stopping_gives_the_labels_of_all_rollouts(annotated: Path, tmp_path: Path) -> None:
+    given = config(tmp_path / "out")
+    given.monte_carlo.stopping = "fixed"
+    annotate.run(given)
+    one, two = (list(read_records(folder / "machine.jsonl")) for folder in (annotated, tmp_path / "out"))
+    assert [record.labels for record in one] == [record.labels for record in two]
+    totals = [
+        sum(run.num_total for record in records for step in record.solution_steps for run in step.sources.monte_carlo)  # type: ignore[union-attr]
+        for records in (one, two)
+    ]
+    assert totals[0] < totals[1]
 
 
 def test_other_settings_are_refused_on_resume(annotated: Path) -> None:

@@ -1,0 +1,89 @@
+"""Continuations are drawn as the model's chances say, alike in any company, and counted where they agree."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from tiny import make_cases, tiny_loaded
+
+from medprm.cases.schema import Case
+from medprm.encoding.pixels import CasePixels, PixelLoader
+from medprm.model.loading import LoadedModel
+from medprm.model.sampling import Continuation, prefix_ids, sample_continuations
+
+PREFIXES = [("clear",), ("opacity left", "heart enlarged"), ()]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    torch.set_num_threads(1)
+    return tiny_loaded()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, loaded: LoadedModel) -> tuple[Case, CasePixels]:
+    folder = tmp_path_factory.mktemp("images")
+    case = make_cases(folder, 2)[1].case
+    return case, PixelLoader(folder, loaded.image_settings).load(case)
+
+
+def draw(
+    loaded: LoadedModel,
+    seen: tuple[Case, CasePixels],
+    prefixes: list[tuple[str, ...]],
+    num: int,
+    seeds: list[int],
+    max_new_tokens: int = 4,
+    temperature: float = 1.0,
+) -> list[list[Continuation]]:
+    return sample_continuations(
+        loaded, *seen, prefixes, num, temperature=temperature, max_new_tokens=max_new_tokens, seeds=seeds
+    )
+
+
+def test_every_draw_is_counted_once(loaded: LoadedModel, seen: tuple[Case, CasePixels]) -> None:
+    for found in draw(loaded, seen, PREFIXES, 50, [1, 2, 3]):
+        assert sum(one.count for one in found) == 50
+        assert len({(one.text, one.is_truncated) for one in found}) <= len(found)
+
+
+def test_a_prefix_draws_the_same_in_any_company(loaded: LoadedModel, seen: tuple[Case, CasePixels]) -> None:
+    together = draw(loaded, seen, PREFIXES, 40, [1, 2, 3])
+    for place, prefix in enumerate(PREFIXES):
+        (alone,) = draw(loaded, seen, [prefix], 40, [place + 1])
+        assert Counter(alone) == Counter(together[place])
+    (other,) = draw(loaded, seen, [PREFIXES[0]], 40, [9])
+    assert Counter(other) != Counter(together[0])
+
+
+def test_first_tokens_follow_the_models_chances(loaded: LoadedModel, seen: tuple[Case, CasePixels]) -> None:
+    """At temperature 0.7, against the softmax of one plain forward; tokens under five expected draws are pooled."""
+    num, temperature = 20_000, 0.7
+    case, pixels = seen
+    ids = torch.tensor([prefix_ids(loaded, case, pixels.num_tiles, PREFIXES[0])])
+    with torch.inference_mode():
+        logits = loaded.model(input_ids=ids, pixel_values=torch.from_numpy(pixels.values)).logits[0, -1]
+    chances = torch.softmax(logits.double() / temperature, dim=-1).numpy()
+    (found,) = draw(loaded, seen, [PREFIXES[0]], num, [5], max_new_tokens=1, temperature=temperature)
+    expected: Counter[str] = Counter()
+    for token, chance in enumerate(chances):
+        expected[str(loaded.tokenizer.decode([token], skip_special_tokens=True))] += num * chance
+    counts = Counter(dict.fromkeys(expected, 0))
+    for one in found:
+        counts[one.text] += one.count
+    often = [text for text in expected if expected[text] >= 5]
+    rare = [text for text in expected if expected[text] < 5]
+    observed = [counts[text] for text in often] + [sum(counts[text] for text in rare)]
+    wanted = [expected[text] for text in often] + [sum(expected[text] for text in rare)]
+    assert len(often) > 10
+    assert chisquare(observed, np.array(wanted) * sum(observed) / sum(wanted)).pvalue > 1e-3
+
+
+def test_a_text_without_an_end_is_truncated(loaded: LoadedModel, seen: tuple[Case, CasePixels]) -> None:
+    found = draw(loaded, seen, PREFIXES, 30, [1, 2, 3], max_new_tokens=2)
+    truncated = sum(one.count for some in found for one in some if one.is_truncated)
+    assert 0 < truncated <= 90
+    longer = draw(loaded, seen, PREFIXES, 30, [1, 2, 3], max_new_tokens=40)
+    assert sum(one.count for some in longer for one in some if one.is_truncated) < truncated
