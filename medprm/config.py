@@ -61,6 +61,20 @@ class DataSettings:
 
 
 @dataclass
+class LabelledSettings:
+    """Labels of an annotation run in the place of those of the train split."""
+
+    # labelled.jsonl of annotate.py, or the same as Parquet; null: the split's own labels.
+    path: str | None = None
+    # Leave out the solutions that are not in the file; false: they keep the labels they have.
+    only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.only and self.path is None:
+            raise InputError("labelled.only=true but labelled.path is null; name the file, or leave it out")
+
+
+@dataclass
 class TrackingSettings:
     """Weights & Biases. Metrics, tables of numbers and settings are sent, secrets redacted; texts and images never."""
 
@@ -97,6 +111,8 @@ class TrainConfig:
     # CPU threads of one process; null: all cores, shared between the processes of this machine.
     num_threads: int | None = None
     data: DataSettings = field(default_factory=DataSettings)
+    # Labels that annotate.py has made for the train split.
+    labelled: LabelledSettings = field(default_factory=LabelledSettings)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     model: ModelSettings = field(default_factory=ModelSettings)

@@ -11,6 +11,7 @@ from medprm.annotation.counts import gold_answer
 from medprm.annotation.expert_queue import StepKey
 from medprm.annotation.settings import ConsensusSettings
 from medprm.cases.answers import answers_match, parse_answer
+from medprm.cases.overlay import solution_name
 from medprm.cases.schema import (
     AnnotationMetadata,
     CaseSolutions,
@@ -41,7 +42,7 @@ def with_outcome(item: CaseSolutions, number: int) -> Solution:
     gold, is_correct = gold_answer(item.case), solution.is_correct
     if is_correct is None and answer is not None and gold is not None:
         is_correct = answers_match(answer, gold, item.case.options)
-    given = {"solution_id": solution.solution_id or f"{item.case.case_id}-{number}", "answer": answer}
+    given = {"solution_id": solution_name(item.case.case_id, solution, number), "answer": answer}
     return solution.model_copy(update=given | {"is_correct": is_correct})
 
 

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from medprm.cases.atomic import replaced_file
 from medprm.cases.folder import DataFolder
 from medprm.cases.schema import CaseSolutions
-from medprm.commands.data_source import open_source
+from medprm.commands.data_source import open_source, with_labels
 from medprm.config import TrainConfig
 from medprm.encoding.encoder import Encoded, Encoder
 from medprm.encoding.packing import pack
@@ -56,7 +56,7 @@ def run(config: TrainConfig, other_scales: Mapping[str, TrainConfig | str]) -> P
     """Print the plan and write plan.json; `other_scales` has a reason instead of settings where they are refused."""
     transformers_logging.set_verbosity_error()
     data = open_source(config.data, Path(config.output_dir).parent)
-    cases = data.split("train")
+    cases = with_labels({"train": data.split("train")}, config.labelled)["train"]
     measured: dict[str, tuple[InternVLConfig, Sample, str]] = {}
     plan = make_plan(config, cases, data, measured)
     plan["scales"] = {

@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from medprm import __version__
 from medprm.cases.schema import CaseSolutions
-from medprm.commands.data_source import describe_source, open_source, read_splits
+from medprm.commands.data_source import describe_source, open_source, read_splits, with_labels
 from medprm.commands.score_split import score_split
 from medprm.config import TrainConfig
 from medprm.encoding.collator import Collator, TreeCollator
@@ -77,8 +77,8 @@ def run(config: TrainConfig) -> Path:
     """Train as the settings say; returns the folder of the checkpoint."""
     folder = begin(config)
     data = open_source(config.data, folder.parent)
-    splits = read_splits(data)
-    keep_source(folder, config, describe_source(data, splits))
+    splits = with_labels(read_splits(data), config.labelled)
+    keep_source(folder, config, describe_source(data, splits, config.labelled.path))
     start = resumable(folder, config)
     # Before the model: under ZeRO-3, weights are sharded while they are loaded.
     arguments = make_arguments(config, folder, start)

@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from small_run import SIZES, train_arguments, train_config, write_records
 
 from medprm.cases.folder import open_data
+from medprm.cases.jsonl import write_cases
+from medprm.cases.schema import CaseSolutions, Solution
 from medprm.commands import train
 from medprm.commands.entry import run_verb
-from medprm.config import TrackingSettings, TuningSettings
+from medprm.config import LabelledSettings, TrackingSettings, TuningSettings
 from medprm.encoding.settings import EncodingSettings, LabelSettings
 from medprm.errors import InputError
 from medprm.model.loading import load_checkpoint
@@ -199,6 +201,33 @@ def add_sources(records: Path) -> None:
             "monte_carlo": [{"num_correct": num_correct, "num_wrong": 8 - num_correct}],
         }
     (records / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_labels_of_an_annotation_run_take_the_place_of_the_splits(base: Path, records: Path, tmp_path: Path) -> None:
+    chosen = open_data(records).split("train")[:2]
+    relabelled = [CaseSolutions(item.case, [_all_incorrect(one) for one in item.solutions]) for item in chosen]
+    write_cases(tmp_path / "labelled.jsonl", relabelled)
+    found = {}
+    for only in (False, True):
+        config = train_config(base, records, tmp_path / f"run_{only}")
+        config.labelled = LabelledSettings(path=str(tmp_path / "labelled.jsonl"), only=only)
+        train.run(config)
+        found[only] = json.loads((tmp_path / f"run_{only}" / "run.json").read_text())
+    assert found[True]["counts"]["train"]["steps_by_label"].keys() == {"-"}
+    assert found[True]["data"]["read"]["train"]["cases"] == 2
+    assert found[False]["data"]["read"]["train"]["cases"] == SIZES["train"]
+    assert {"+", "-"} <= found[False]["counts"]["train"]["steps_by_label"].keys()
+    assert found[False]["data"]["labelled"] == str(tmp_path / "labelled.jsonl")
+    write_cases(tmp_path / "labelled.jsonl", relabelled[:1])
+    config = train_config(base, records, tmp_path / "run_True", resume=True)
+    config.labelled = LabelledSettings(path=str(tmp_path / "labelled.jsonl"), only=True)
+    with pytest.raises(RunError, match="the data changed"):
+        train.run(config)
+
+
+def _all_incorrect(one: Solution) -> Solution:
+    steps = tuple(step.model_copy(update={"label": "incorrect"}) for step in one.solution_steps)
+    return one.model_copy(update={"solution_steps": steps})
 
 
 def test_lora_saves_a_plain_checkpoint(base: Path, records: Path, tmp_path: Path) -> None:
