@@ -126,6 +126,8 @@ class TrainConfig:
     # How threshold and aggregation are chosen on validation and written into the checkpoint.
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    # Where what is made of the cases may go.
+    guard: GuardSettings = field(default_factory=GuardSettings)
     # Say what the run will need, and train nothing.
     plan: bool = False
     # The machine that the plan reckons with.
@@ -165,6 +167,8 @@ class EvaluateConfig:
     tiles: TileSettings = field(default_factory=TileSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    # Where what is made of the cases may go.
+    guard: GuardSettings = field(default_factory=GuardSettings)
     # Control: swap images, contexts or documents between the patients of the test split; null: as they are.
     permute: str | None = None
     # Control: inputs taken away (images, context, documents); null: as the model was trained.

@@ -1,7 +1,8 @@
 """What leaves for Weights & Biases: metrics and settings, secrets taken out; never texts, images or code.
 
 In: settings, named numbers, tables of numbers, and files that the settings ask to keep. Out: a run there, or files
-below the run's folder (offline), or nothing (disabled).
+below the run's folder (offline), or nothing (disabled). Tables, texts and weights pass a gate first, which knows the
+cases that they were made of (medprm/clients/uploads.py).
 """
 
 import os
@@ -15,6 +16,7 @@ from medprm.errors import InputError
 REDACTED = "[redacted]"
 # A checkpoint's files and a report's: no records, no images, no code, no pickles.
 KEPT_SUFFIXES = (".json", ".md", ".html", ".safetensors", ".model", ".jinja", ".txt")
+WEIGHTS = (".safetensors",)
 _SECRET_NAME = re.compile(r"(?i)(^|[_\-.])(api_?key|key|token|secret|password|passwd|credentials?|authorization)$")
 _SECRET_VALUE = re.compile(
     r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_\-]{16,}|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_\-]{30,}|gh[pousr]_[A-Za-z0-9]{20,}"
@@ -27,6 +29,14 @@ class TrackerFields(Protocol):
 
     wandb: str
     project: str
+
+
+class Gate(Protocol):
+    """Raises where something may not leave."""
+
+    def check_text(self, what: str, text: str) -> None: ...
+
+    def check_weights(self, what: str) -> None: ...
 
 
 class Tracker(Protocol):
@@ -60,8 +70,9 @@ class NoTracker:
 class WandbTracker:
     """A run at Weights & Biases, online or offline."""
 
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: Any, gate: Gate) -> None:
         self.run = run
+        self.gate = gate
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
@@ -70,6 +81,7 @@ class WandbTracker:
         """A table of numbers, the names of metrics beside them."""
         import wandb  # heavy and optional
 
+        self.gate.check_text(f"table {name}", "\n".join(str(cell) for row in [columns, *rows] for cell in row))
         self.run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
 
     def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
@@ -81,6 +93,11 @@ class WandbTracker:
                 f"{refused[0]}: not kept at Weights & Biases; expected a file of {', '.join(KEPT_SUFFIXES)}; "
                 "records and images stay here"
             )
+        for inside, file in files.items():
+            if file.suffix in WEIGHTS:
+                self.gate.check_weights(f"artifact {name}: {inside}")
+            elif kind != "model":  # a tokenizer's vocabulary has words of every kind
+                self.gate.check_text(f"artifact {name}: {inside}", file.read_text(encoding="utf-8"))
         artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "_", name), type=kind)
         for inside, file in files.items():
             artifact.add_file(str(file), name=inside)
@@ -90,7 +107,15 @@ class WandbTracker:
         self.run.finish()
 
 
-def start_tracking(settings: TrackerFields, run_name: str, config: Mapping[str, Any], folder: Path) -> Tracker:
+def tracker_url(settings: TrackerFields) -> str:
+    """Where the run would go: an offline run stays on this machine."""
+    is_online = settings.wandb == "online"
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai") if is_online else "http://localhost"
+
+
+def start_tracking(
+    settings: TrackerFields, run_name: str, config: Mapping[str, Any], folder: Path, gate: Gate
+) -> Tracker:
     """Begin a run. Code, git state and console output are not sent."""
     if settings.wandb == "disabled":
         return NoTracker()
@@ -112,7 +137,7 @@ def start_tracking(settings: TrackerFields, run_name: str, config: Mapping[str, 
         config=redact(config),
         settings=options,
     )
-    return WandbTracker(run)
+    return WandbTracker(run, gate)
 
 
 def redact(values: Mapping[str, Any]) -> dict[str, Any]:

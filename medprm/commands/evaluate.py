@@ -19,6 +19,8 @@ from transformers.utils import logging as transformers_logging
 
 from medprm.cases.folder import DataFolder
 from medprm.cases.schema import Case, CaseSolutions
+from medprm.clients.guard import Guard
+from medprm.clients.uploads import Uploads
 from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_source, read_splits
 from medprm.commands.score_split import score_split
 from medprm.config import EvaluateConfig
@@ -52,7 +54,7 @@ from medprm.scoring.engine import Share
 from medprm.scoring.kept_rows import RowFile
 from medprm.scoring.scorer import StepScorer
 from medprm.scoring.step_token import SYSTEM, StepTokenScorer
-from medprm.tracking import start_tracking
+from medprm.tracking import start_tracking, tracker_url
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +123,7 @@ def report(
         notes=report_notes(config),
         settings=config.evaluation,
     )
-    track(config, folder, metrics, test_scores, f"{config.data.name}: {checkpoint}")
+    track(config, folder, metrics, test_scores, test)
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
 
@@ -158,16 +160,17 @@ def track(
     folder: Path,
     metrics: Mapping[str, Any],
     test_scores: Sequence[ScoredSolution],
-    title: str,
+    test: Sequence[CaseSolutions],
 ) -> None:
-    """The numbers to the tracker, as tables and, where asked for, as a report without cases."""
+    """The numbers to the tracker, as tables and, where asked for, as a report without cases; both pass the guard."""
     name = f"{config.run_name}_{folder.name}"
-    tracker = start_tracking(config.tracking, name, asdict(config), folder)
+    gate = Uploads(Guard(config.guard), test, tracker_url(config.tracking))
+    tracker = start_tracking(config.tracking, name, asdict(config), folder, gate)
     for table_name, table in number_tables(metrics).items():
         tracker.table(table_name, table.columns, table.rows)
     if config.tracking.keep_report:
         page = folder / "report_numbers.html"
-        write_numbers_report(page, metrics, test_scores, title, report_notes(config))
+        write_numbers_report(page, metrics, test_scores, config.data.name, report_notes(config))
         tracker.keep(name, "report", {one.name: one for one in (page, folder / "metrics.json")})
     tracker.finish()
 

@@ -21,6 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from medprm import __version__
 from medprm.cases.schema import CaseSolutions
+from medprm.clients.guard import Guard
+from medprm.clients.uploads import Uploads
 from medprm.commands.data_source import describe_source, open_source, read_splits, with_labels
 from medprm.commands.score_split import score_split
 from medprm.config import TrainConfig
@@ -55,7 +57,7 @@ from medprm.run import (
 )
 from medprm.scoring.scorer import StepScorer
 from medprm.statistics.step_metrics import auroc, confusion_rows, macro_f1
-from medprm.tracking import Tracker, start_tracking
+from medprm.tracking import Tracker, start_tracking, tracker_url
 from medprm.training.arguments import start_deepspeed, training_arguments
 from medprm.training.card import CARD_FILE, model_card
 from medprm.training.checkpoints import Writers, discard_newer, find_resumable, is_sharded, num_writers
@@ -97,7 +99,7 @@ def run(config: TrainConfig) -> Path:
     save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set))
     label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, config.labels.texts)
     show_first_batch(folder, train_set, loaded, label_tokens)
-    tracker = track(config, folder)
+    tracker = track(config, folder, [item for cases in splits.values() for item in cases])
     stopping = StopOnRequest(folder / STOP_FILE)
     trainer = PRMTrainer(
         model=tuned(loaded.model, config.tuning),
@@ -261,10 +263,11 @@ def show_first_batch(folder: Path, dataset: StepDataset, loaded: LoadedModel, la
     )
 
 
-def track(config: TrainConfig, folder: Path) -> Tracker:
-    """The tracker of the first process; the others have none."""
+def track(config: TrainConfig, folder: Path, cases: Sequence[CaseSolutions]) -> Tracker:
+    """The tracker of the first process; the others have none. What leaves passes the guard of these cases."""
+    gate = Uploads(Guard(config.guard), cases, tracker_url(config.tracking))
     settings = config.tracking if is_first_process() else replace(config.tracking, wandb="disabled")
-    return start_tracking(settings, config.run_name, asdict(config), folder)
+    return start_tracking(settings, config.run_name, asdict(config), folder, gate)
 
 
 class Progress(NamedTuple):
