@@ -1,0 +1,80 @@
+"""`python -m medprm.commands.compare_groups NAME=RUN,RUN,... NAME=RUN,RUN,...`: groups of seeds, paired differences.
+
+In: groups of runs that `evaluate.py` has scored; the first is what the others are compared with. Out: a table, and with
+--json a file: the mean of each group over its seeds, its difference from the first group with a 95 % interval by
+patient, and whether that is a tie.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medprm.cases.atomic import replaced_file
+from medprm.commands.compare import METRICS, read_run
+from medprm.errors import InputError
+from medprm.evaluation.groups import GroupResult, ScoredRun, compare_groups, verdict
+from medprm.evaluation.scored import read_scored
+from medprm.evaluation.table import aligned, with_interval
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("groups", nargs="+", metavar="NAME=RUN,RUN", help="a group's name and its runs' folders")
+    parser.add_argument("--metric", default="macro_f1", help="macro_f1, f1_correct, f1_incorrect, balanced_accuracy")
+    parser.add_argument("--name", default="evaluation", help="folder of the evaluation in each run (evaluation)")
+    parser.add_argument("--num-bootstrap", type=int, default=2000, help="resamples of the patients (2000)")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    given = parser.parse_args(arguments)
+    try:
+        groups = dict(read_group(one, given.name) for one in given.groups)
+        results = compare_groups(groups, given.metric, given.num_bootstrap)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(results, given.metric))
+    if given.json:
+        with replaced_file(given.json) as draft:
+            draft.write_text(json.dumps([as_json(one) for one in results], indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def read_group(text: str, evaluation: str) -> tuple[str, list[ScoredRun]]:
+    """`name=outputs/a_0,outputs/a_1` -> its runs, the test split of each."""
+    name, _, folders = text.partition("=")
+    if not name or not folders:
+        raise InputError(f"{text!r}; expected NAME=RUN,RUN,..., the folders of runs that are evaluated")
+    runs = []
+    for folder in folders.split(","):
+        if not (Path(folder) / evaluation / METRICS).is_file():
+            raise InputError(f"{folder}: no {evaluation}/{METRICS}; python evaluate.py run_name={Path(folder).name}")
+        metrics = read_run(Path(folder), evaluation).metrics
+        solutions = [one for one in read_scored(Path(folder) / evaluation / "scored.jsonl") if one.split == "test"]
+        runs.append(ScoredRun(folder, solutions, float(metrics["threshold"])))
+    return name, runs
+
+
+def table(results: Sequence[GroupResult], metric: str) -> str:
+    rows = [["group", "runs", f"{metric} [95 %]", "least to most", f"minus {results[0].name} (paired)", ""]]
+    for one in results:
+        spread = f"{min(one.by_run):.3f} to {max(one.by_run):.3f}"
+        against = ["", ""] if one.minus_first is None else [_shown(one.minus_first), verdict(one.minus_first)]
+        rows.append([one.name, str(len(one.by_run)), with_interval(one.mean.as_json()), spread, *against])
+    return aligned(rows)
+
+
+def _shown(difference: Any) -> str:
+    return with_interval(difference.as_json())
+
+
+def as_json(one: GroupResult) -> dict[str, Any]:
+    found: dict[str, Any] = {"group": one.name, "mean": one.mean.as_json(), "by_run": one.by_run}
+    if one.minus_first is not None:
+        found |= {"minus_first": one.minus_first.as_json(), "verdict": verdict(one.minus_first)}
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
