@@ -1,7 +1,12 @@
 """Quality against cost: annotators of stated accuracy and price over many simulated steps.
 
-In: `PlanSettings`. Out: for each expert budget the accuracy, coverage and dollars per 10,000 cases, with intervals by
-case. The annotators are independent of each other, which real ones are not: read the results as the best case.
+In: `PlanSettings`, thresholds of the consensus rule. Out: for each expert budget the accuracy of the labels and dollars
+per 10,000 cases, with intervals by case. The annotators are independent of each other given the truth, which real ones
+are not: read the results as the best case.
+
+Monte Carlo scores of correct steps are drawn from a beta distribution whose share above one half is the stated
+accuracy; those of incorrect steps from its mirror image. So scores near one half are the doubtful ones, and thresholds
+away from it send them to the experts.
 """
 
 from collections.abc import Sequence
@@ -9,9 +14,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import beta
 
 from medprm.errors import InputError, check_least
 from medprm.statistics.bootstrap import (
+    Clusters,
     Estimate,
     draw_weights,
     estimate,
@@ -33,8 +41,10 @@ class PlanSettings:
     steps_per_case: int = 5
     share_correct: float = 0.65
     judge_accuracy: float = 0.70
-    # The sign of the Monte Carlo score is right this often; its distance from one half is drawn apart.
+    # Share of the steps whose Monte Carlo score is on the right side of one half.
     mc_accuracy: float = 0.85
+    # How far the scores are from one half: the beta distribution's a + b; smaller is farther.
+    mc_concentration: float = 3.0
     expert_accuracy: float = 0.98
     judge_dollars: float = 20.0
     mc_dollars: float = 100.0
@@ -47,50 +57,117 @@ class PlanSettings:
         for name in ("share_correct", "judge_accuracy", "mc_accuracy", "expert_accuracy"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a share in [0, 1]")
+        if not 0.01 <= self.mc_accuracy <= 0.99:
+            raise InputError(f"mc_accuracy is {self.mc_accuracy}; expected 0.01 to 0.99, since scores overlap")
+        if self.mc_concentration <= 0:
+            raise InputError(f"mc_concentration is {self.mc_concentration}; expected more than 0")
+
+
+class Thresholds(NamedTuple):
+    """The rule: judge - and a score below `low` is incorrect, judge + and one above `high` correct, else disputed."""
+
+    low: float
+    high: float
 
 
 class Point(NamedTuple):
-    """One expert budget: share of steps reviewed, accuracy of the best guess everywhere, dollars per 10,000 cases."""
+    """One expert budget, as a share of all steps, and what it gives.
+
+    `accuracy` is over all steps, the likelier label where nobody has decided; `labelled` over those with a label.
+    """
 
     reviewed_share: float
     accuracy: Estimate
+    labelled: Estimate
+    coverage: Estimate
     dollars: float
 
 
 class Plan(NamedTuple):
-    """`points` by rising budget; `disputed` is the share of steps on which judge and score differ."""
+    """`points` by rising budget; `disputed` is the share of steps that the rule leaves open."""
 
+    thresholds: Thresholds
     disputed: Estimate
     agreed_accuracy: Estimate
     points: list[Point]
 
 
-def simulate(settings: PlanSettings, shares: Sequence[float]) -> Plan:
-    """Judge and score agree: their label. They differ: the expert's, while the budget lasts, else the score's."""
-    rng = np.random.default_rng(settings.seed)
-    num = settings.num_cases * settings.steps_per_case
-    judge_right = rng.random(num) < settings.judge_accuracy
-    mc_right = rng.random(num) < settings.mc_accuracy
-    expert_right = rng.random(num) < settings.expert_accuracy
-    is_disputed = judge_right != mc_right
+class _Steps(NamedTuple):
+    """(n,) each: truth, verdicts, score, and P(correct) given judge and score."""
+
+    is_correct: np.ndarray
+    judge_says_correct: np.ndarray
+    score: np.ndarray
+    expert_is_right: np.ndarray
+    chance: np.ndarray
+
+
+def simulate(settings: PlanSettings, shares: Sequence[float], thresholds: Thresholds = Thresholds(0.5, 0.5)) -> Plan:
+    """Judge and score agree: their label. They do not: the experts' while the budget lasts, doubtful steps first."""
+    steps = _draw(settings)
+    agrees = np.where(steps.judge_says_correct, steps.score > thresholds.high, steps.score < thresholds.low)
+    is_right = steps.judge_says_correct == steps.is_correct
+    guess_is_right = (steps.chance >= 0.5) == steps.is_correct
+    num = len(agrees)
     clusters = number_clusters(np.repeat(np.arange(settings.num_cases), settings.steps_per_case).tolist())
     weights = draw_weights(clusters.num, settings.num_bootstrap, settings.seed)
-    disputed = estimate_mean(is_disputed.astype(float), clusters, weights)
-    both = np.stack([judge_right & mc_right, ~is_disputed], axis=1).astype(float)
-    agreed = estimate(ratio, sum_by_cluster(both, clusters), weights, int((~is_disputed).sum()))
-    order = rng.permutation(np.flatnonzero(is_disputed))
+    certainty = np.maximum(steps.chance, 1 - steps.chance)
+    open_steps = np.flatnonzero(~agrees)
+    order = open_steps[np.argsort(certainty[open_steps], kind="stable")]
     points = []
     for share in shares:
         reviewed = np.zeros(num, dtype=bool)
         reviewed[order[: round(share * num)]] = True
-        right = np.where(reviewed, expert_right, mc_right)
-        points.append(Point(share, estimate_mean(right.astype(float), clusters, weights), _dollars(settings, reviewed)))
-    return Plan(disputed, agreed, points)
+        right = np.where(reviewed, steps.expert_is_right, np.where(agrees, is_right, guess_is_right))
+        has_label = reviewed | agrees
+        points.append(
+            Point(
+                share,
+                estimate_mean(right.astype(float), clusters, weights),
+                _mean_where(right, has_label, clusters, weights),
+                estimate_mean(has_label.astype(float), clusters, weights),
+                _dollars(settings, reviewed),
+            )
+        )
+    disputed = estimate_mean((~agrees).astype(float), clusters, weights)
+    return Plan(thresholds, disputed, _mean_where(is_right, agrees, clusters, weights), points)
 
 
-def least_share(plan: Plan, target: float) -> float | None:
-    """The smallest budget whose accuracy reaches the target; None where none does."""
-    return next((one.reviewed_share for one in plan.points if one.accuracy.value >= target), None)
+def least_budget(plan: Plan, target: float) -> Point | None:
+    """The smallest budget whose accuracy over all steps reaches the target; None where none does."""
+    return next((one for one in plan.points if one.accuracy.value >= target), None)
+
+
+def _draw(settings: PlanSettings) -> _Steps:
+    rng = np.random.default_rng(settings.seed)
+    num = settings.num_cases * settings.steps_per_case
+    is_correct = rng.random(num) < settings.share_correct
+    judge = is_correct == (rng.random(num) < settings.judge_accuracy)
+    a, b = score_shape(settings.mc_accuracy, settings.mc_concentration)
+    score = rng.beta(a, b, num)
+    score = np.where(is_correct, score, 1 - score)
+    expert_is_right = rng.random(num) < settings.expert_accuracy
+    # Bayes: the settings are known here, as a pilot of expert labels would tell them.
+    odds = np.log(settings.share_correct / (1 - settings.share_correct)) if 0 < settings.share_correct < 1 else 0.0
+    said = np.clip(settings.judge_accuracy, 1e-6, 1 - 1e-6)
+    log_odds = odds + np.where(judge, 1, -1) * np.log(said / (1 - said))
+    log_odds = log_odds + beta.logpdf(score, a, b) - beta.logpdf(1 - score, a, b)
+    return _Steps(is_correct, judge, score, expert_is_right, 1 / (1 + np.exp(-log_odds)))
+
+
+def score_shape(accuracy: float, concentration: float) -> tuple[float, float]:
+    """(a, b) of the beta distribution with a + b = `concentration` and the share `accuracy` above one half."""
+
+    def missing(mean: float) -> float:
+        return float(beta.sf(0.5, mean * concentration, (1 - mean) * concentration)) - accuracy
+
+    mean = float(brentq(missing, 1e-4, 1 - 1e-4))  # type: ignore[arg-type]
+    return mean * concentration, (1 - mean) * concentration
+
+
+def _mean_where(values: np.ndarray, mask: np.ndarray, clusters: Clusters, weights: np.ndarray) -> Estimate:
+    sums = sum_by_cluster(np.stack([values & mask, mask], axis=1).astype(float), clusters)
+    return estimate(ratio, sums, weights, int(mask.sum()))
 
 
 def _dollars(settings: PlanSettings, reviewed: np.ndarray) -> float:
