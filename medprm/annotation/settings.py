@@ -12,6 +12,7 @@ JUDGES = ("rule", "server")
 POLICIES = ("tiny", "server")
 UNSEEN = ("unknown", "correct")
 EXPERTS = ("auto", "none", "simulated", "file")
+STAGES = ("none", "prototype", "pilot", "full")
 
 
 @dataclass
@@ -178,3 +179,44 @@ class ExpertSettings:
         for name in ("max_share", "pilot_share", "accuracy", "cannot_tell"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"expert.{name} is {getattr(self, name)}; expected a share in [0, 1]")
+
+
+@dataclass
+class StageSettings:
+    """Which stage of an annotation project a run is, and the gates that it must pass before the next may begin.
+
+    Presets: stage=prototype, pilot, full (conf/stage/). A gate that is null is not looked at.
+    """
+
+    # none: a run by itself; prototype, pilot, full.
+    name: str = "none"
+    # Folder of the run of the stage before, whose gates must be passed; needed by pilot and full.
+    previous: str | None = None
+    # Least number of cases, of modalities among them, and of experts who have spoken.
+    min_cases: int | None = None
+    min_modalities: int | None = None
+    min_experts: int | None = None
+    # Least Cohen's kappa of any two experts on the steps that both have read.
+    min_kappa: float | None = None
+    # Least accuracy of the labels: against the truth of a phantom, else against the experts where both speak.
+    min_label_accuracy: float | None = None
+    # Least share of the steps of which the judge could be understood.
+    min_judge_coverage: float | None = None
+    # Least share of the rollouts whose answer could be read.
+    min_readable_share: float | None = None
+    # Most dollars per 10,000 cases, experts included.
+    max_dollars_per_10000_cases: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("stage.name", self.name, STAGES)
+        is_first = self.name in ("none", "prototype")
+        if is_first != (self.previous is None):
+            before = STAGES[STAGES.index(self.name) - 1]
+            raise InputError(
+                f"stage={self.name} and stage.previous={self.previous}: "
+                + ("nothing comes before it; leave it out" if is_first else f"name the folder of the {before} run")
+            )
+        for name in ("min_kappa", "min_label_accuracy", "min_judge_coverage", "min_readable_share"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"stage.{name} is {value}; expected null or a share in [0, 1]")
