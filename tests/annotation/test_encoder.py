@@ -65,17 +65,19 @@ def test_a_limit_below_the_encoder_s_own_makes_smaller_windows(folder: Path) -> 
         encoder(folder, max_tokens=13)
 
 
-def test_a_title_is_a_segment_of_its_own_in_every_window(folder: Path) -> None:
-    title, text = "large heart", LONG[:14]
+@pytest.mark.parametrize("num_words", [2, WINDOW // 2])
+def test_a_title_is_a_segment_of_its_own_in_every_window(folder: Path, num_words: int) -> None:
+    title, text = " ".join(WORDS[:num_words]), LONG[:14]
     read = READINGS["cls", "dot"]
     found = encoder(folder, pooling="cls", similarity="dot", title="pair").embed(" ".join(text), title)
-    size = WINDOW - 3 - 2
+    size = WINDOW - 3 - num_words
     windows = [" ".join(text[begin : begin + size]) for begin in range(0, len(text), size)]
     wanted = [read(alone(folder, title, one)) for one in windows]
-    assert len(found) == 2
+    assert len(found) == len(wanted) > 1
     np.testing.assert_allclose(found, torch.stack(wanted).numpy(), atol=1e-5)  # measured below 1e-6
     joined = encoder(folder, pooling="cls", similarity="dot").embed(" ".join(text), title)
-    np.testing.assert_allclose(joined[0], read(alone(folder, f"{title} {' '.join(text[:8])}")).numpy(), atol=1e-5)
+    first = " ".join([*WORDS[:num_words], *text][: WINDOW - 2])
+    np.testing.assert_allclose(joined[0], read(alone(folder, first)).numpy(), atol=1e-5)
     assert not np.allclose(found[0], joined[0], atol=0.1)
 
 

@@ -45,15 +45,14 @@ def test_indexes_that_were_not_opened_for_long_are_removed(tmp_path: Path, caplo
     def build(folder: Path) -> None:
         (folder / "content").write_text("x")
 
-    def open_at(number: int, second: int) -> Path:
-        """As index_folder does, at a time of our own."""
-        folder = index_folder(tmp_path, "bm25", f"{number:064x}"[::-1], build)
-        os.utime(folder / "done.json", (second, second))
-        return folder
+    def opened(number: int) -> Path:
+        return index_folder(tmp_path, "bm25", f"{number:064x}"[::-1], build)
 
     other_kind = index_folder(tmp_path, "dense", "0" * 64, build)
-    folders = [open_at(number, second=number) for number in range(NUM_KEPT)]
-    open_at(0, second=100)  # the oldest is opened again: now the second one is
+    folders = [opened(number) for number in range(NUM_KEPT)]
+    for second, folder in enumerate(folders):
+        os.utime(folder / "done.json", (second, second))
+    opened(0)  # the oldest is opened again: now the second one is
     newest = index_folder(tmp_path, "bm25", "f" * 64, build)
     assert not folders[1].exists() and f"removing the index {folders[1]}" in caplog.text
     assert all(one.exists() for one in [*folders[2:], folders[0], newest, other_kind])
