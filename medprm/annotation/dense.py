@@ -1,125 +1,109 @@
-"""Search by meaning: a small encoder's mean-pooled vectors of passages, kept on disk by content hash.
+"""Search by meaning: the vectors of all passages, computed once, kept on disk by content hash, opened memory-mapped.
 
-In: passages, queries, a local folder of an encoder in transformers' layout. Out: places of the passages by falling
-cosine. A text over the encoder's window is split into windows, and counted; a passage's score is that of its best
-window. Mean pooling: Reimers and Gurevych 2019, section 3.
-Axes: W windows, T tokens, D width of the encoder.
+In: passages, queries, an encoder. Out: places of the passages, best first. A passage over the encoder's window is
+searched by its windows, its score is that of the best one; a query over it by the mean of its windows.
+Axes: W windows of all passages, D width of the encoder.
 """
 
 import hashlib
+import json
 import logging
-import sqlite3
 import threading
 from collections.abc import Sequence
-from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer
 
+from medprm.annotation.encoder import Encoder, files_hash, find_encoder
+from medprm.annotation.index_folders import index_folder
 from medprm.annotation.passages import Passage
+from medprm.annotation.settings import DenseSettings
+from medprm.annotation.vector_store import open_store
 from medprm.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-POOLING = "mean-1"  # name of what `Encoder.embed` does; a change of it needs another name
-COMMIT_EVERY = 64  # passages; what a kill may cost
-HASHED_SUFFIXES = (".safetensors", ".json", ".txt", ".model")
-
-
-class SentenceEncoder:
-    """An encoder with its tokenizer; `digest` names its files."""
-
-    def __init__(self, folder: Path) -> None:
-        if not (folder / "config.json").is_file():
-            raise InputError(f"retrieval.dense_model={folder}: expected a local folder of an encoder with config.json")
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"retrieval.dense_model={folder}: cannot be loaded ({reason})") from None
-        if not self.tokenizer.is_fast:
-            raise InputError(f"retrieval.dense_model={folder}: expected a fast tokenizer (tokenizer.json)")
-        self.window = min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
-        self.digest = _files_hash(folder)
-        self._lock = threading.Lock()  # a fast tokenizer keeps state while it cuts windows
-
-    def embed(self, text: str) -> np.ndarray:
-        """Unit vectors of the windows of one text: (W, D) float32. Nothing of the text is cut off."""
-        with self._lock, torch.inference_mode():
-            given = self.tokenizer(
-                text,
-                truncation=True,
-                max_length=self.window,
-                return_overflowing_tokens=True,
-                padding=True,
-                return_tensors="pt",
-            )
-            given.pop("overflow_to_sample_mapping")
-            hidden = self.model(**given).last_hidden_state.float()  # (W, T, D)
-        mask = given["attention_mask"].unsqueeze(-1).float()
-        means = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-        return torch.nn.functional.normalize(means, dim=-1).numpy()
+DECIMALS = 5  # of a score: equal texts do not differ by where they stand
 
 
 class DenseIndex:
-    """An opened index. `num_embedded` passages were computed at opening, the others came from disk."""
+    """An opened index; `name` stands for all that its answers depend on.
 
-    def __init__(self, passages: Sequence[Passage], model: Path, folder: Path) -> None:
-        self.encoder = SentenceEncoder(model)
-        self.path = folder / f"dense-{self.encoder.digest[:16]}.sqlite"
+    `num_embedded` texts were computed at opening, the others came from disk.
+    """
+
+    def __init__(self, passages: Sequence[Passage], settings: DenseSettings, folder: Path) -> None:
+        assert settings.passage_encoder is not None, "a dense index needs an encoder"
+        self.settings = settings
+        self.query_encoder = Encoder(self._query_name, settings, settings.max_query_tokens)
         self.num_embedded = 0
-        windows = self._windows_of(passages)
-        self.vectors = np.concatenate(windows)  # (W of all passages, D)
-        self.starts = np.cumsum([0, *(len(one) for one in windows)])[:-1]
-        self.num_split = sum(len(one) > 1 for one in windows)
-        if self.num_split:
-            logger.info(
-                "%d of %d passages are over the encoder's window of %d tokens: searched by their windows",
-                *(self.num_split, len(passages), self.encoder.window),
-            )
+        self.num_long_queries = 0
+        self._mutex = threading.Lock()
+        self._passages_hash = self._hash(settings.passage_encoder, settings.max_passage_tokens)
+        keys = [self._key(one) for one in passages]
+        digest = hashlib.sha256(" ".join([self._passages_hash, *keys]).encode()).hexdigest()
+        self.folder = index_folder(
+            folder, "dense", digest, lambda scratch: self._build(passages, keys, scratch, folder)
+        )
+        self.name = f"dense-{digest}-{self._hash(self._query_name, settings.max_query_tokens)}"
+        self.vectors = np.load(self.folder / "vectors.npy", mmap_mode="r")  # (W, D)
+        self.starts = np.load(self.folder / "starts.npy")  # first window of each passage
+        self._check_width(self.vectors.shape[1])
+        num_windows = np.diff([*self.starts, len(self.vectors)])
+        self.num_split = int((num_windows > 1).sum())
+        logger.info(
+            "%d passages as %d windows of %s; %d passages are over its window",
+            *(len(passages), len(self.vectors), settings.passage_encoder, self.num_split),
+        )
 
     def search(self, query: str, num_best: int) -> list[int]:
-        """Places by falling cosine with the query (the mean of its windows); at equal ones in file order."""
+        """Places by falling score; at equal ones in file order."""
         if not query.strip():
             return []
-        scores = np.maximum.reduceat(self.vectors @ self.encoder.embed(query).mean(axis=0), self.starts)
+        windows = self.query_encoder.embed(query)
+        with self._mutex:
+            self.num_long_queries += len(windows) > 1
+        scores = np.maximum.reduceat(self.vectors @ windows.mean(axis=0), self.starts).round(DECIMALS)
         return np.argsort(-scores, kind="stable")[:num_best].tolist()
 
-    def _windows_of(self, passages: Sequence[Passage]) -> list[np.ndarray]:
-        """The vectors of every passage (W, D), from disk where they are there.
+    def _check_width(self, width: int) -> None:
+        if width != self.query_encoder.width:
+            raise InputError(
+                f"retrieval.dense: {self._query_name} makes vectors of {self.query_encoder.width} numbers, "
+                f"{self.settings.passage_encoder} of {width}; expected two encoders that belong together"
+            )
 
-        One passage at a time: its vectors must not depend on what else was left to do when a run was stopped.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        texts = [f"{one.title or ''} {one.text}".strip() for one in passages]
-        keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-        with closing(sqlite3.connect(self.path, timeout=60)) as database:
-            database.execute("create table if not exists vectors (key text primary key, num integer, data blob)")
-            known = {key: _from_bytes(num, data) for key, num, data in database.execute("select * from vectors")}
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-            for key, text in tqdm(missing.items(), desc="embed", unit=" passages", disable=not missing):
-                known[key] = self.encoder.embed(text)
-                row = (key, len(known[key]), known[key].tobytes())
-                database.execute("insert or ignore into vectors values (?, ?, ?)", row)
-                self.num_embedded += 1
-                if self.num_embedded % COMMIT_EVERY == 0:
-                    database.commit()
-            database.commit()
-        return [known[key] for key in keys]
+    @property
+    def _query_name(self) -> str:
+        name = self.settings.query_encoder or self.settings.passage_encoder
+        assert name is not None
+        return name
 
+    def _hash(self, encoder: str, max_tokens: int | None) -> str:
+        """All that makes the vectors: the encoder's files and how it is read."""
+        read = asdict(self.settings) | {"passage_encoder": None, "query_encoder": None, "device": None}
+        read |= {"max_passage_tokens": max_tokens, "max_query_tokens": None}
+        return hashlib.sha256(f"{files_hash(find_encoder(encoder))} {json.dumps(read)}".encode()).hexdigest()
 
-def _from_bytes(num: int, data: bytes) -> np.ndarray:
-    return np.frombuffer(data, dtype=np.float32).reshape(num, -1)
+    def _key(self, passage: Passage) -> str:
+        return hashlib.sha256(json.dumps([passage.title, passage.text]).encode()).hexdigest()
 
-
-def _files_hash(folder: Path) -> str:
-    """sha256 over the names and bytes of the encoder's files, and the pooling."""
-    digest = hashlib.sha256(POOLING.encode())
-    for path in sorted(one for one in folder.iterdir() if one.suffix in HASHED_SUFFIXES):
-        with open(path, "rb") as content:
-            digest.update(f"{path.name} {hashlib.file_digest(content, 'sha256').hexdigest()}".encode())
-    return digest.hexdigest()
+    def _build(self, passages: Sequence[Passage], keys: Sequence[str], scratch: Path, folder: Path) -> None:
+        name = self.settings.passage_encoder
+        assert name is not None
+        is_same = (name, self.settings.max_passage_tokens) == (self._query_name, self.settings.max_query_tokens)
+        encoder = self.query_encoder if is_same else Encoder(name, self.settings, self.settings.max_passage_tokens)
+        self._check_width(encoder.width)  # before hours of embedding
+        with open_store(folder / f"vectors-{self._passages_hash[:16]}.sqlite") as store:
+            texts = dict(zip(keys, passages, strict=True))
+            self.num_embedded = store.embed_missing(texts, lambda one: encoder.embed(one.text, one.title))
+            store.say_others(texts)
+            sizes = [len(store.vectors(key)) for key in keys]
+            shape = (sum(sizes), encoder.width)
+            vectors = np.lib.format.open_memmap(scratch / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
+            starts = np.cumsum([0, *sizes])[:-1]
+            for key, start, size in zip(keys, starts, sizes, strict=True):
+                vectors[start : start + size] = store.vectors(key)
+            vectors.flush()
+        np.save(scratch / "starts.npy", starts)

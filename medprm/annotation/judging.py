@@ -51,14 +51,7 @@ def as_judgement(
     for one in verdicts:
         good = [cited for cited in one.citations if stands_in(cited, by_id.get(cited.passage_id))]
         num_refused += len(one.citations) - len(good)
-        citations = tuple(
-            Evidence(
-                source=by_id[cited.passage_id].source or by_id[cited.passage_id].collection,
-                quote=cited.quote,
-                document_id=cited.passage_id,
-            )
-            for cited in good
-        )
+        citations = tuple(as_evidence(cited, by_id[cited.passage_id]) for cited in good)
         kept.append(
             JudgeVerdict(
                 verdict=one.verdict,
@@ -69,6 +62,14 @@ def as_judgement(
             )
         )
     return Judgement(kept, num_refused)
+
+
+def as_evidence(citation: Citation, passage: Passage) -> Evidence:
+    """A citation as the record keeps it, with the licence of what it quotes where that is known."""
+    terms = {"licence": passage.licence, "redistributable": passage.redistributable}
+    terms = {name: value for name, value in terms.items() if value is not None}
+    given = {"source": passage.source or passage.collection, "quote": citation.quote, "document_id": passage.passage_id}
+    return Evidence.model_validate(given | ({"extra": terms} if terms else {}))
 
 
 def all_unknown(num_steps: int, model: str, reason: str, prompt_hash: str | None = None) -> Judgement:

@@ -5,16 +5,14 @@ makes another index. BM25: Robertson and Zaragoza 2009, k1 1.5, b 0.75 (bm25s's 
 """
 
 import hashlib
-import json
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medprm.annotation.index_folders import index_folder
 from medprm.annotation.passages import Passage, content_hash
 from medprm.errors import InputError
 
@@ -32,15 +30,13 @@ def words_of(text: str) -> list[str]:
 
 
 class LexicalIndex:
-    """An opened index."""
+    """An opened index; `name` stands for all that its answers depend on."""
 
     def __init__(self, passages: Sequence[Passage], folder: Path) -> None:
         self._bm25s = _bm25s()
-        self.num_passages = len(passages)
         digest = hashlib.sha256(f"{content_hash(passages)} {TOKENIZER} {self._bm25s.__version__}".encode()).hexdigest()
-        self.folder = folder / f"bm25-{digest[:16]}"
-        if not (self.folder / "done.json").is_file():
-            self._build(passages, digest)
+        self.folder = index_folder(folder, "bm25", digest, lambda scratch: self._build(passages, scratch))
+        self.name = f"bm25-{digest}"
         self._index = self._bm25s.BM25.load(self.folder, mmap=True, load_corpus=False)
         self._known: dict[str, int] = self._index.vocab_dict
 
@@ -57,21 +53,10 @@ class LexicalIndex:
         order = np.lexsort((candidates, -scores[candidates]))
         return candidates[order][:num_best].tolist()
 
-    def _build(self, passages: Sequence[Passage], digest: str) -> None:
-        """Beside its place first, so that a half-built index is never opened."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".bm25-", dir=self.folder.parent))
-        try:
-            index = self._bm25s.BM25()
-            texts = [words_of(f"{one.title or ''} {one.text}") or ["-"] for one in passages]
-            index.index(texts, show_progress=False)
-            index.save(scratch / "index", corpus=None, show_progress=False)
-            description = {"hash": digest, "num_passages": len(passages), "tokenizer": TOKENIZER}
-            (scratch / "index" / "done.json").write_text(json.dumps(description))
-            if not self.folder.exists():
-                (scratch / "index").rename(self.folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    def _build(self, passages: Sequence[Passage], folder: Path) -> None:
+        index = self._bm25s.BM25()
+        index.index([words_of(one.whole_text) or ["-"] for one in passages], show_progress=False)
+        index.save(folder, corpus=None, show_progress=False)
 
 
 def _bm25s() -> Any:

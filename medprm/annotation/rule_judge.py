@@ -15,7 +15,6 @@ from medprm.cases.schema import Case, Label
 from medprm.encoding.turns import render_context
 
 MODEL = "rule_judge-1"
-OWN_DOCUMENTS = "case"  # collection of the documents that stand in the record
 
 TEST_RULE = re.compile(r"for the (?P<key>[a-z ]+?) (?P<value>\S+) comes first", re.IGNORECASE)
 SIGN_RULE = re.compile(r"the sign of (?P<key>[a-z ]+) stands for (?P<value>[a-z ]+)", re.IGNORECASE)
@@ -112,14 +111,6 @@ def read_facts(case: Case, passages: Sequence[Passage]) -> _Facts:
         elif found := CLUE_RULE.match(one.text):
             _keep(facts.clues, found, one)
     return facts
-
-
-def own_passages(case: Case) -> list[Passage]:
-    """The documents of the record as passages: they are given, not searched for."""
-    return [
-        Passage(f"{OWN_DOCUMENTS}/{one.document_id}", OWN_DOCUMENTS, one.text, one.title, one.source)
-        for one in case.documents
-    ]
 
 
 def _keep(rules: dict[str, tuple[str, Citation]], found: re.Match[str], passage: Passage) -> None:

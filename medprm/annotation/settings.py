@@ -1,6 +1,6 @@
 """Settings of annotation: retrieval, judge, rollouts, consensus, experts, and the simulated annotators."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from medprm.errors import InputError, check_choice, check_least
 
@@ -59,23 +59,72 @@ class SimulatedSettings:
 
 
 @dataclass
+class DenseSettings:
+    """Search by meaning beside BM25, fused with it by rank."""
+
+    # Encoder of passages: a local folder, package:NAME (an installed package that ships one), or org/name in the hub's
+    # cache; safetensors and a fast tokenizer. null: BM25 alone.
+    passage_encoder: str | None = None
+    # Encoder of queries, where it is another one; null: that of passages.
+    query_encoder: str | None = None
+    # What stands for a window. mean: the mean of its tokens' vectors; cls: the first token's.
+    pooling: str = "mean"
+    # How a query is compared with a passage: cosine or dot (product).
+    similarity: str = "cosine"
+    # joined: a passage's title goes in front of its text; pair: as a first segment of its own, in every window.
+    title: str = "joined"
+    # Tokens of one window of a passage, and of a query; what is longer is cut into windows, and counted. A passage's
+    # score is that of its best window, a query's vector the mean over its windows. null: all that the encoder takes.
+    max_passage_tokens: int | None = None
+    max_query_tokens: int | None = None
+    # Where the encoders run: cpu or cuda.
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_choice("retrieval.dense.pooling", self.pooling, ("mean", "cls"))
+        check_choice("retrieval.dense.similarity", self.similarity, ("cosine", "dot"))
+        check_choice("retrieval.dense.title", self.title, ("joined", "pair"))
+        check_choice("retrieval.dense.device", self.device, ("cpu", "cuda"))
+        for name in ("max_passage_tokens", "max_query_tokens"):
+            if (value := getattr(self, name)) is not None:
+                check_least(f"retrieval.dense.{name}", value, 8)
+        unread = [
+            one.name for one in fields(self) if one.name != "passage_encoder" and getattr(self, one.name) != one.default
+        ]
+        if self.passage_encoder is None and unread:
+            raise InputError(
+                f"retrieval.dense.{unread[0]}={getattr(self, unread[0])} but passage_encoder is null: nothing reads "
+                "it; retrieval=bm25 searches by words alone, retrieval=minilm and retrieval=medcpt name an encoder"
+            )
+
+
+@dataclass
 class RetrievalSettings:
     """Where evidence comes from and how much of it is read."""
 
     # Collection -> file (.jsonl, .parquet, .txt) or folder of texts; empty: the phantom's guideline passages.
     collections: dict[str, str] = field(default_factory=dict)
-    # Local folder of an encoder (safetensors, fast tokenizer), searched beside BM25, fused by rank; null: BM25 alone.
-    dense_model: str | None = None
+    # The second search, by meaning.
+    dense: DenseSettings = field(default_factory=DenseSettings)
     # Most passages taken for one step.
     num_passages: int = 8
     # Words of the longest passage; longer ones are split at sentences, and counted.
     max_passage_words: int = 250
-    # Tokens of evidence in one judge's prompt; passages are packed whole.
+    # Tokens of text in one judge's prompt: evidence, context, question, options and steps.
+    window_tokens: int = 4096
+    # Most of them for evidence; the rest is kept for the reasoning. Passages are packed whole.
     max_tokens: int = 3072
+    # Folder of the judge's tokenizer (tokenizer.json), to count by; null: a rough guess, three bytes a token.
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_passages", "max_passage_words", "max_tokens"):
             check_least(f"retrieval.{name}", getattr(self, name), 1)
+        if self.window_tokens <= self.max_tokens:
+            raise InputError(
+                f"retrieval.window_tokens is {self.window_tokens} and max_tokens {self.max_tokens}: nothing is left "
+                "for the reasoning; make the window larger or the evidence smaller (4096 and 3072 leave 1024)"
+            )
 
 
 @dataclass

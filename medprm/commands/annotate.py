@@ -1,8 +1,8 @@
 """`annotate`: cases with solutions to labelled records, a queue for the experts, a ledger and a report.
 
 In: AnnotateConfig. Out, in one folder: labelled.jsonl (the records), expert_queue.jsonl, ledger.json,
-labels_report.json and .html, journal.sqlite (what was bought or computed), config.yaml, run.json. A run that was
-stopped at any instant goes on with resume=true to the same bytes.
+labels_report.json and .html, journal.sqlite (what was bought or computed), retrieved.sqlite (what was found),
+config.yaml, run.json. A run that was stopped at any instant goes on with resume=true to the same bytes.
 """
 
 import json
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-from medprm.annotation.dense import DenseIndex
 from medprm.annotation.estimate import estimate_run
 from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import read_truth, review
@@ -26,11 +25,10 @@ from medprm.annotation.judging import Judge
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
 from medprm.annotation.local_policy import LocalPolicy
-from medprm.annotation.passages import read_collections
 from medprm.annotation.records import Making, as_record, with_experts, with_outcome
-from medprm.annotation.retrieval import Retriever, pack_passages, rough_tokens
+from medprm.annotation.retrieval import EvidenceFinder, open_evidence
 from medprm.annotation.rollouts import Policy, StepPrefix, roll_out
-from medprm.annotation.rule_judge import RuleJudge, own_passages
+from medprm.annotation.rule_judge import RuleJudge
 from medprm.annotation.server_judge import ServerJudge
 from medprm.annotation.server_policy import ServerPolicy
 from medprm.cases.folder import open_data
@@ -45,7 +43,6 @@ from medprm.clients.settings import ModelPrice
 from medprm.commands.data_source import PHANTOM_NOTE
 from medprm.commands.phantom import ensure_phantom
 from medprm.config import AnnotateConfig
-from medprm.errors import InputError
 from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
 from medprm.model.tiny import shipped_base
@@ -66,6 +63,7 @@ logger = logging.getLogger(__name__)
 
 WAYS_OUT = "resume=true goes on with it, overwrite=true deletes it, run_name=NAME starts another"
 MACHINE_FILE = "machine.jsonl"
+FOUND_FILE = "retrieved.sqlite"
 # What may differ when a run goes on: where it runs, how fast, what it may cost, and who has reviewed since.
 FREE_ON_RESUME = (
     *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "expert", "num_bootstrap"),
@@ -86,7 +84,7 @@ class Source(NamedTuple):
 class Annotators(NamedTuple):
     """Who labels."""
 
-    retriever: Retriever
+    evidence: EvidenceFinder
     judge: Judge
     policy: Policy
 
@@ -103,11 +101,13 @@ def run(config: AnnotateConfig) -> Path:
     with ExitStack() as open_things:
         journal = open_things.enter_context(Journal(folder / "journal.sqlite", is_paid=is_paid(config)))
         annotators = make_annotators(config, source, journal, open_things)
+        open_things.callback(annotators.evidence.close)
         records = tqdm(machine_records(cases, annotators, config), desc="annotate", unit=" solutions")
         try:
             num_records = write_records(folder / MACHINE_FILE, records)
         except BudgetSpent as stop:
             raise RunStopped(f"budget_dollars={config.budget_dollars}: {stop}") from None
+        annotators.evidence.say_sums()
         logger.info("%d solutions of %d cases have the machines' verdicts", num_records, len(cases))
         truth = read_truth(source.truth) if source.truth else {}
         steps = [one for record in read_records(folder / MACHINE_FILE) for one in queued_steps(record)]
@@ -162,25 +162,19 @@ def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str
 
 def make_annotators(config: AnnotateConfig, source: Source, journal: Journal, open_things: ExitStack) -> Annotators:
     """Index, judge and policy, as the settings name them."""
-    retriever = make_retriever(config, source)
     guard = Guard(config.guard, source.image_root)
-    judge = make_judge(config, source, guard, journal)
+    evidence, judge = make_evidence(config, source), make_judge(config, source, guard, journal)
     if config.monte_carlo.policy == "server":
-        return Annotators(retriever, judge, make_server_policy(config, source, guard, journal))
+        return Annotators(evidence, judge, make_server_policy(config, source, guard, journal))
     num_processes = num_sampling_processes(config)
     policy = LocalPolicy(shipped_base(), source.image_root, config.monte_carlo, journal, config.seed, num_processes)
-    return Annotators(retriever, judge, open_things.enter_context(policy))
+    return Annotators(evidence, judge, open_things.enter_context(policy))
 
 
-def make_retriever(config: AnnotateConfig, source: Source) -> Retriever:
-    """All collections, by words and, where an encoder is named, by meaning."""
-    if not source.collections:
-        raise InputError("retrieval.collections is empty; name at least one: retrieval.collections.guidelines=FILE")
-    passages = read_collections(source.collections, config.retrieval.max_passage_words)
-    logger.info("%d passages of %s are searched", len(passages), ", ".join(source.collections))
-    indexes, encoder = Path(config.output_dir).parent / "indexes", config.retrieval.dense_model
-    dense = DenseIndex(passages, Path(encoder), indexes) if encoder else None
-    return Retriever(passages, indexes, dense)
+def make_evidence(config: AnnotateConfig, source: Source) -> EvidenceFinder:
+    """Indexes are shared by the runs beside this one; what was found is the run's own."""
+    folder = Path(config.output_dir)
+    return open_evidence(config.retrieval, source.collections, folder.parent / "indexes", folder / FOUND_FILE)
 
 
 def is_paid(config: AnnotateConfig) -> bool:
@@ -241,7 +235,7 @@ def machine_records(cases: Sequence[CaseSolutions], annotators: Annotators, conf
 def annotate_case(item: CaseSolutions, annotators: Annotators, config: AnnotateConfig) -> list[Record]:
     """Retrieval and judge for every solution; then the rollouts of all their prefixes together."""
     solutions = [with_outcome(item, number) for number in range(len(item.solutions))]
-    verdicts = [judge_solution(item, one, annotators, config) for one in solutions]
+    verdicts = [judge_solution(item, one, annotators) for one in solutions]
     wanted = [
         StepPrefix(tuple(one.step_texts[: place + 1]), said[place].verdict)
         for one, said in zip(solutions, verdicts, strict=True)
@@ -259,15 +253,11 @@ def making(config: AnnotateConfig) -> Making:
     return Making(config.consensus, config.monte_carlo.num_rollouts, config.date)
 
 
-def judge_solution(
-    item: CaseSolutions, solution: Solution, annotators: Annotators, config: AnnotateConfig
-) -> list[JudgeVerdict]:
+def judge_solution(item: CaseSolutions, solution: Solution, annotators: Annotators) -> list[JudgeVerdict]:
     """The judge's verdicts, by the case's own documents and what is found for its steps."""
-    settings = config.retrieval
-    found = annotators.retriever.for_steps(item.case, solution.step_texts, settings.num_passages)
-    packed = pack_passages([*own_passages(item.case), *found], settings.max_tokens, rough_tokens)
     assert solution.solution_id is not None
-    said = annotators.judge.judge(item.case, solution.solution_id, solution.step_texts, packed.passages)
+    passages = annotators.evidence.for_solution(item.case, solution.solution_id, solution.step_texts)
+    said = annotators.judge.judge(item.case, solution.solution_id, solution.step_texts, passages)
     return said.verdicts
 
 

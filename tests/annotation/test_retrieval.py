@@ -1,17 +1,14 @@
-"""Collections, the index and its cache, fusion, packing; a query holds nothing of the gold standard."""
+"""Queries, fusion, turns, and what a run keeps of what it found; a query holds nothing of the gold standard."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-import pytest
-
-from medprm.annotation.lexical import LexicalIndex, words_of
-from medprm.annotation.passages import Passage, read_collection, read_collections, split_text
-from medprm.annotation.retrieval import Retriever, case_query, fuse_rankings, pack_passages, rough_tokens, step_query
-from medprm.cases.schema import Case, ClinicalContext, GoldStandard
-from medprm.errors import InputError
+from medprm.annotation.lexical import LexicalIndex
+from medprm.annotation.packing import EvidencePacker
+from medprm.annotation.passages import Passage
+from medprm.annotation.retrieval import EvidenceFinder, Retriever, case_query, fuse_rankings, step_query
+from medprm.annotation.settings import RetrievalSettings
+from medprm.cases.schema import Case, ClinicalContext, Document, GoldStandard
 
 TEXTS = [
     "Effusion is fluid in the pleural space.",
@@ -20,54 +17,25 @@ TEXTS = [
     "Fluid, fluid.",
 ]
 PASSAGES = [Passage(f"g/{i}", "g", text) for i, text in enumerate(TEXTS)]
+CASE = Case(case_id="a", modality="text", question="What is air?")
 
 
-def test_every_kind_of_file(tmp_path: Path) -> None:
-    rows = [{"document_id": "a", "text": "One.", "source": "s"}, {"document_id": "b", "text": "Two."}]
-    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
-    (tmp_path / "texts" / "deep").mkdir(parents=True)
-    (tmp_path / "texts" / "a.txt").write_text("One.")
-    (tmp_path / "texts" / "deep" / "b.md").write_text("Two.")
-    for name in ("x.jsonl", "x.parquet", "texts"):
-        assert [one.text for one in read_collection("c", tmp_path / name, 100)] == ["One.", "Two."]
-    with pytest.raises(InputError, match="no such file"):
-        read_collection("c", tmp_path / "none.jsonl", 100)
-    (tmp_path / "y.jsonl").write_text("\n".join(map(json.dumps, rows * 2)))
-    with pytest.raises(InputError, match="twice"):
-        read_collections({"c": str(tmp_path / "y.jsonl")}, 100)
-    (tmp_path / "bad.jsonl").write_text('{"document_id": "a"}\n')
-    with pytest.raises(InputError, match="no document_id"):
-        read_collection("c", tmp_path / "bad.jsonl", 100)
+class CountedIndex:
+    """A real index that counts how often it is asked."""
 
+    def __init__(self, passages: Sequence[Passage], folder: Path) -> None:
+        self.index = LexicalIndex(passages, folder)
+        self.name = self.index.name
+        self.num_asked = 0
 
-def test_long_passages_are_split_and_nothing_is_lost() -> None:
-    text = " ".join(f"Sentence {n} has six words here." for n in range(50)) + " " + "word " * 40
-    pieces = split_text(text, 25)
-    assert all(len(one.split()) <= 25 for one in pieces)
-    assert " ".join(pieces).split() == text.split()
-
-
-def test_search_and_cache(tmp_path: Path) -> None:
-    index = LexicalIndex(PASSAGES, tmp_path)
-    assert index.search("fluid", 4) == [3, 0]
-    assert index.search("lungs", 4) == [2]
-    assert index.search("zebra", 4) == [] and index.search("", 4) == []
-    before = index.folder.stat().st_mtime_ns
-    assert LexicalIndex(PASSAGES, tmp_path).folder.stat().st_mtime_ns == before
-    assert LexicalIndex(PASSAGES[:3], tmp_path).folder != index.folder
-    assert words_of("The effusions of glass") == ["effusion", "glass"]
+    def search(self, query: str, num_best: int) -> list[int]:
+        self.num_asked += 1
+        return self.index.search(query, num_best)
 
 
 def test_fusion_is_by_rank() -> None:
     assert fuse_rankings([[1, 2, 3], [3, 1]]) == [1, 3, 2]
     assert fuse_rankings([[5], [4]]) == [4, 5]
-
-
-def test_packing_takes_whole_passages() -> None:
-    packed = pack_passages(PASSAGES, 14, lambda text: len(text.split()))
-    assert [one.text for one in packed.passages] == [TEXTS[0], TEXTS[1], TEXTS[3]] and packed.num_left_out == 1
-    assert rough_tokens("a" * 300) > 75
 
 
 def test_queries_hold_no_gold() -> None:
@@ -82,7 +50,41 @@ def test_queries_hold_no_gold() -> None:
 
 
 def test_each_query_has_its_turn(tmp_path: Path) -> None:
-    case = Case(case_id="a", modality="text", question="What is air?")
-    found = Retriever(PASSAGES, tmp_path).for_steps(case, ["fluid", "lung"], 2)
+    retriever = Retriever(PASSAGES, [LexicalIndex(PASSAGES, tmp_path)], 2, tmp_path / "found.sqlite")
+    found = retriever.for_steps(CASE, ["fluid", "lung"])
     assert [one.passage_id for one in found][:3] == ["g/1", "g/3", "g/2"]
     assert len(found) == len({one.passage_id for one in found})
+
+
+def test_a_query_is_searched_once_also_over_a_stop(tmp_path: Path) -> None:
+    index = CountedIndex(PASSAGES, tmp_path)
+    retriever = Retriever(PASSAGES, [index], 2, tmp_path / "found.sqlite")
+    found = retriever.for_steps(CASE, ["fluid", "lung", "fluid"])
+    assert index.num_asked == retriever.num_searched == 3
+    assert retriever.for_steps(CASE, ["fluid", "lung", "fluid"]) == found
+    retriever.for_steps(CASE, ["fluid", "air"])
+    assert index.num_asked == 4
+    retriever.found_store.close()
+    later = Retriever(PASSAGES, [index], 2, tmp_path / "found.sqlite")
+    assert later.for_steps(CASE, ["fluid", "lung", "fluid"]) == found
+    assert index.num_asked == 4 and later.num_searched == 0
+
+
+def test_what_was_found_is_not_used_for_other_passages_or_another_number(tmp_path: Path) -> None:
+    def searched(passages: Sequence[Passage], num_best: int) -> int:
+        retriever = Retriever(passages, [LexicalIndex(passages, tmp_path)], num_best, tmp_path / "found.sqlite")
+        retriever.search("fluid")
+        return retriever.num_searched
+
+    assert [searched(PASSAGES, 2), searched(PASSAGES, 2)] == [1, 0]
+    assert [searched(PASSAGES, 1), searched(PASSAGES[::-1], 2), searched(PASSAGES, 2)] == [1, 1, 0]
+
+
+def test_a_case_s_own_documents_come_first_and_all_are_packed(tmp_path: Path) -> None:
+    own = CASE.model_copy(update={"documents": (Document(document_id="d", text="Own text."),)})
+    retriever = Retriever(PASSAGES, [LexicalIndex(PASSAGES, tmp_path)], 2, tmp_path / "found.sqlite")
+    finder = EvidenceFinder(retriever, EvidencePacker(RetrievalSettings(window_tokens=4000, max_tokens=18)))
+    shown = finder.for_solution(own, "s", ["fluid", "lung"])
+    assert [one.passage_id for one in shown] == ["case/d", "g/1", "g/3"]  # 4, 7 and 5 tokens; then 10
+    assert finder.packer.sums["found"] == 4 and finder.packer.sums["left_out"] == 1
+    finder.close()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from medprm.annotation.judging import Citation, StepVerdict, as_judgement, stand
 from medprm.annotation.passages import Passage
 from medprm.annotation.server_judge import ServerJudge, UnusableAnswer, judge_prompt, read_answer
 from medprm.annotation.settings import JudgeSettings
-from medprm.cases.schema import Case, GoldStandard
+from medprm.cases.schema import Case, Evidence, GoldStandard
 from medprm.clients.chat import ChatReply, ChatRequest, Choice, Unanswered
 from medprm.errors import InputError
 
@@ -95,6 +96,17 @@ def test_a_quote_must_stand_in_its_passage() -> None:
     judged = as_judgement([StepVerdict("correct", "", (good, bad, elsewhere))], [PASSAGE], "model")
     assert [one.quote for one in judged.verdicts[0].citations] == ["CT comes first"]
     assert judged.num_refused_citations == 2
+
+
+def test_a_citation_carries_source_and_licence_where_they_are_known() -> None:
+    def cited(**terms: Any) -> Evidence:
+        passage = PASSAGE._replace(**terms)
+        verdict = StepVerdict("correct", "", (Citation(passage.passage_id, "CT comes first"),))
+        return as_judgement([verdict], [passage], "model").verdicts[0].citations[0]
+
+    plain, termed = cited(source=None), cited(source="Atlas", licence="CC BY 4.0", redistributable=False)
+    assert (plain.source, plain.extra) == (PASSAGE.collection, None)
+    assert (termed.source, termed.extra) == ("Atlas", {"licence": "CC BY 4.0", "redistributable": False})
 
 
 def test_the_reference_answer_is_shown_only_when_asked_for() -> None:

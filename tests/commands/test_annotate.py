@@ -1,13 +1,21 @@
 """`annotate` on the phantom, without a server: real retrieval, a judge that cannot see, real rollouts."""
 
 import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_encoder import write_encoder
 
-from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings
+from medprm.annotation.settings import (
+    DenseSettings,
+    ExpertSettings,
+    JudgeSettings,
+    MonteCarloSettings,
+    RetrievalSettings,
+)
 from medprm.cases.jsonl import read_records
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.schema import CaseSolutions, Record
@@ -105,6 +113,26 @@ def test_exact_stopping_gives_the_labels_of_all_rollouts(annotated: Path, tmp_pa
         for records in (one, two)
     ]
     assert totals[0] < totals[1]
+
+
+def test_a_stop_in_the_middle_of_searching_changes_no_byte(tmp_path: Path) -> None:
+    """By words and by meaning: half of what was found is lost, the records too; the number of threads is another."""
+    folder = write_encoder(tmp_path / "encoder", window=512)
+    given = config(tmp_path / "out")
+    given.retrieval = RetrievalSettings(dense=DenseSettings(passage_encoder=str(folder)))
+    annotate.run(given)
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in ("labelled.jsonl", "expert_queue.jsonl")}
+    with sqlite3.connect(tmp_path / "out" / "retrieved.sqlite") as database:
+        (num_found,) = database.execute("select count(*) from found").fetchone()
+        database.execute("delete from found where rowid % 2 = 0")
+    for name in before:
+        (tmp_path / "out" / name).unlink()
+    annotate.run(replace(given, resume=True, num_threads=2))
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
+    with sqlite3.connect(tmp_path / "out" / "retrieved.sqlite") as database:
+        assert database.execute("select count(*) from found").fetchone() == (num_found,)
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert "73 passages as 73 windows" in log and "evidence of 6 solutions" in log
 
 
 def test_other_settings_are_refused_on_resume(annotated: Path) -> None:

