@@ -69,8 +69,10 @@ def against_all(
 
 
 def tenth_of(step: StepPrefix, counts: MonteCarlo) -> int:
-    """The step's score of all rollouts in tenths."""
-    return round(10 * counts.num_correct / max(1, counts.num_correct + counts.num_wrong))
+    """The step's score of all rollouts in tenths; 0 and 10 for scores of just 0 and 1."""
+    if counts.num_correct == 0 or counts.num_wrong == 0:
+        return 10 * (counts.num_correct > 0)
+    return min(9, max(1, round(10 * counts.num_correct / (counts.num_correct + counts.num_wrong))))
 
 
 def ways(every_round: bool) -> dict[str, MonteCarloSettings]:

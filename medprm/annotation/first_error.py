@@ -46,7 +46,7 @@ def search_first_errors(
     """
     by_value = replace(consensus, rule="value")
     measured: Measured = {}
-    while wanted := list(dict.fromkeys(one for one in (_halfway(s, measured, consensus) for s in solutions) if one)):
+    while wanted := [one for one in (_halfway(each, measured, consensus) for each in solutions) if one]:
         counts = roll_out(case, [StepPrefix(steps, "unknown") for steps in wanted], policy, settings, by_value)
         for steps, run in zip(wanted, counts, strict=True):
             measured[steps] = run.model_copy(update={"extra": {**(run.extra or {}), SEARCH: FIRST_ERROR}})

@@ -96,6 +96,8 @@ def test_the_confidence_of_rollouts_that_were_stopped_early_is_no_weight() -> No
     # An expert's confidence is a constant, and a step without a label weighs nothing.
     for fine in (whole, short | {"annotation_method": "expert_verified"}, short | {"label": "unknown"}):
         assert step_targets(solution(fine), weighed).weights == (0.95,)
+    disputed = short | {"label": "unknown", "confidence": 0.5, "rag_label": "+"}
+    assert step_targets(solution(disputed), LabelSettings(kind="judge", use_confidence=True)).weights == (0.5,)
 
 
 @pytest.mark.parametrize("kind", ["value", "soft", "advantage"])
