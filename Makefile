@@ -30,7 +30,7 @@ test-all: $(STAMP) ## the tests marked slow or browser
 
 bench: $(STAMP) ## speed and memory against the other side; figures in outputs/bench
 	mkdir -p outputs/bench
-	for name in training scoring memory decoding growth retrieval; do \
+	for name in training scoring memory decoding growth retrieval rollouts; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json outputs/bench/$$name.json || exit 1; done
 
 check: $(STAMP) ## formatting, lint and types

@@ -16,6 +16,7 @@ from medprm.annotation.settings import (
     MonteCarloSettings,
     RetrievalSettings,
     SimulatedSettings,
+    check_search,
 )
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
@@ -242,6 +243,7 @@ class AnnotateConfig:
             raise InputError(f"cases={self.cases} and data.path={self.data.path}: two sources of cases; leave one out")
         if not self.is_phantom and self.expert.kind == "simulated":
             raise InputError("expert.kind=simulated knows the truth of the phantom only, not of cases of your own")
+        check_search(self.monte_carlo, self.consensus)
         for kind, server, name in (
             (self.judge.kind, self.judge_server, "judge"),
             (self.monte_carlo.policy, self.policy_server, "policy"),

@@ -2,16 +2,18 @@
 
 The brief's rule: judge + and Monte Carlo score > 0.7 -> correct, confidence min(score, 0.95); judge - and score < 0.3
 -> incorrect, min(1 - score, 0.95); all else is disputed: unknown, 0.5, and goes to the expert, whose verdict wins.
-Rollouts that were stopped early decide a label only where every completion of the plan gives the same one.
+Rollouts that were stopped early decide a label only where every completion of the plan gives the same one, or, where
+the sequential test stopped them, where another label is as unlikely as the test demanded. In a solution that was
+searched for its first error, a right rollout behind a step counts as one from that step: it is a continuation of it.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from medprm.annotation.counts import is_decided, num_remaining
-from medprm.annotation.settings import ConsensusSettings
+from medprm.annotation.counts import chance_of_change, is_decided, num_remaining
+from medprm.annotation.settings import SCORE_ABOVE_ZERO, ConsensusSettings
 from medprm.cases.schema import Label, MonteCarlo, Sources, Step
-from medprm.cases.verdicts import majority, share_so_far
+from medprm.cases.verdicts import LATER_SUCCESS, is_searched, majority, share_so_far
 from medprm.errors import InputError
 
 SIGN = {"correct": "+", "incorrect": "-", "neutral": "="}
@@ -19,6 +21,7 @@ EXPERT_CONFIDENCE = 0.95  # as the brief's example gives an expert's verdict
 MOST_CONFIDENT = 0.95
 UNCERTAIN = 0.5
 EXACT, SEQUENTIAL, COMPLETE, NOT_NEEDED = "exact", "sequential", "complete", "judge_unknown"
+CHANCE_LIMIT = "most_chance_of_change"  # in the `extra` of rollouts that the sequential test stopped
 
 
 class UndecidedError(InputError):
@@ -90,11 +93,14 @@ def label_step(step: Step, sources: Sources, settings: ConsensusSettings) -> Ste
 def label_steps(steps: Sequence[Step], sources: Sequence[Sources], settings: ConsensusSettings) -> list[Step]:
     """All steps of a solution: as `label_step`, and what the settings say of the answer and of what follows an error.
 
-    An expert's verdict stands everywhere.
+    An expert's verdict stands everywhere. UndecidedError where a search for the first error leaves the rule open.
     """
     labelled, has_error = [], False
+    last_success = last_measured_success(sources, settings)
     for number, (step, given) in enumerate(zip(steps, sources, strict=True)):
         fused = fuse(given, settings)
+        if number < last_success and not given.monte_carlo and fused.method != "expert_verified":
+            fused = _before_success(judge_verdict(given), settings)
         if fused.method != "expert_verified":
             if number == len(steps) - 1:
                 fused = _at_answer(given, fused, settings)
@@ -105,6 +111,25 @@ def label_steps(steps: Sequence[Step], sources: Sequence[Sources], settings: Con
         has_error |= fused.label == "incorrect"
         labelled.append(_derived(step, given, fused))
     return labelled
+
+
+def last_measured_success(sources: Sequence[Sources], settings: ConsensusSettings) -> int:
+    """Place of the last step with a score above 0 where the solution was searched for its first error, -1 without."""
+    if settings.rule == "judge" or not is_searched(sources):
+        return -1
+    if settings.rule not in SCORE_ABOVE_ZERO:
+        raise UndecidedError(
+            f"the rollouts searched for the first error only, which decides no label by rule {settings.rule}; annotate "
+            f"with monte_carlo.search=all, or derive labels by consensus.rule={' or '.join(SCORE_ABOVE_ZERO)}"
+        )
+    scores = [machine_score(one, settings) if one.monte_carlo else None for one in sources]
+    return max((place for place, score in enumerate(scores) if score), default=-1)
+
+
+def _before_success(judge: Label, settings: ConsensusSettings) -> Fused:
+    """Of a step without rollouts: its score is above 0, and no more is known of it."""
+    fused = fuse_machines(judge, 1.0, settings)
+    return UNRESOLVED if fused.label == "unknown" else Fused(fused.label, UNCERTAIN, LATER_SUCCESS)
 
 
 def _at_answer(sources: Sources, fused: Fused, settings: ConsensusSettings) -> Fused:
@@ -130,13 +155,23 @@ def _derived(step: Step, sources: Sources, fused: Fused) -> Step:
 
 def _check_decided(runs: Sequence[MonteCarlo], judge: Label, settings: ConsensusSettings) -> None:
     """One run stopped early must be decided by this rule; several runs, of which one stopped early, never are."""
-    short = [run for run in runs if num_remaining(run) and run.stopping != SEQUENTIAL]
+    short = [run for run in runs if num_remaining(run)]
     if not short or settings.rule == "judge":
         return
-    if len(runs) == 1 and is_decided(short[0], lambda counts: label_of_counts(judge, counts, settings)):
+    if len(runs) == 1 and _decides(short[0], judge, settings):
         return
     raise UndecidedError(
         f"{short[0].num_total} of {short[0].num_planned} rollouts were run ({short[0].stopping}), and they do not "
         f"decide the label by rule {settings.rule} with thresholds {settings.mc_incorrect_below} and "
         f"{settings.mc_correct_above}; annotate with monte_carlo.stopping=fixed, or with the rule it was stopped for"
     )
+
+
+def _decides(run: MonteCarlo, judge: Label, settings: ConsensusSettings) -> bool:
+    def label_of(counts: MonteCarlo) -> Label:
+        return label_of_counts(judge, counts, settings)
+
+    if is_decided(run, label_of):
+        return True
+    limit = (run.extra or {}).get(CHANCE_LIMIT) if run.stopping == SEQUENTIAL else None
+    return limit is not None and chance_of_change(run, label_of) <= limit

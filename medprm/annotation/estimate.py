@@ -7,6 +7,7 @@ the sources' agreement beforehand, so rollouts are counted in full; the ledger s
 from collections.abc import Sequence
 from typing import Any
 
+from medprm.annotation.first_error import most_measured
 from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings, RetrievalSettings
 from medprm.cases.schema import CaseSolutions
 from medprm.clients.prices import IMAGE_TOKENS
@@ -34,6 +35,8 @@ def estimate_run(
     judge_input += image_tokens * judge.show_images
     judge_output = len(solutions) * judge.max_answer_tokens
     num_prefixes = num_steps - len(solutions)
+    if monte_carlo.search == "first_error":
+        num_prefixes = sum(most_measured(len(one.solution_steps) - 1) for one in solutions)
     num_rollouts = num_prefixes * monte_carlo.num_rollouts
     num_requests = num_prefixes * -(-monte_carlo.num_rollouts // monte_carlo.rollouts_per_round)
     policy_output = num_rollouts * monte_carlo.max_new_tokens

@@ -50,15 +50,19 @@ def as_record(
     item: CaseSolutions,
     solution: Solution,
     verdicts: Sequence[JudgeVerdict],
-    counts: Sequence[MonteCarlo],
+    counts: Sequence[MonteCarlo | None],
     making: Making,
 ) -> Record:
-    """All sources on every step. The last step has no rollouts: they would only repeat the outcome."""
+    """All sources on every step. The last step has no rollouts: they would only repeat the outcome.
+
+    `counts` of the other steps; None where a step was not measured.
+    """
     is_right: dict[bool | None, Label] = {True: "correct", False: "incorrect", None: "unknown"}
     outcome = RuleVerdict(verdict=is_right[solution.is_correct], rule="answer")
+    runs = [() if run is None else (run,) for run in counts]
     sources = [
-        Sources(judge=(verdict,), monte_carlo=(counts[place],))
-        if place < len(counts)
+        Sources(judge=(verdict,), monte_carlo=runs[place])
+        if place < len(runs)
         else Sources(judge=(verdict,), outcome=(outcome,))
         for place, verdict in enumerate(verdicts)
     ]

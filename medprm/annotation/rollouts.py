@@ -8,9 +8,9 @@ curtailed sampling, which gives the labels of the full plan.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from medprm.annotation.consensus import COMPLETE, EXACT, NOT_NEEDED, SEQUENTIAL, label_of_counts
-from medprm.annotation.counts import Drawn, chance_of_change, count_outcomes, is_decided, num_remaining
+from medprm.annotation.counts import Drawn, count_outcomes
 from medprm.annotation.settings import ConsensusSettings, MonteCarloSettings
+from medprm.annotation.stopping import stopping_rule
 from medprm.cases.schema import Case, Label, MonteCarlo
 
 Prefix = tuple[str, ...]
@@ -24,7 +24,10 @@ class StepPrefix(NamedTuple):
 
 
 class Policy(Protocol):
-    """Whoever continues prefixes. `draw` gives `num` independent continuations of each; rounds are independent."""
+    """Whoever continues prefixes. `draw` gives `num` independent continuations of each; rounds are independent.
+
+    Rounds of a prefix are numbered from 0, each of `rollouts_per_round` but the last.
+    """
 
     name: str
 
@@ -40,36 +43,17 @@ def roll_out(
 ) -> list[MonteCarlo]:
     """The counts of each prefix; the plan and why it stopped stand in them."""
     empty = MonteCarlo(num_correct=0, num_wrong=0, num_planned=settings.num_rollouts, policy=policy.name)
+    rule = stopping_rule(settings, consensus)
     counts = [empty] * len(wanted)
-    reasons = [_why_stop(one, empty, settings, consensus) for one in wanted]
+    is_live = [rule.why_stop(one.judge, empty) is None for one in wanted]
     number = 0
-    while None in reasons:
-        live = list(dict.fromkeys(one.steps for one, why in zip(wanted, reasons, strict=True) if why is None))
+    while any(is_live):
+        live = list(dict.fromkeys(one.steps for one, goes_on in zip(wanted, is_live, strict=True) if goes_on))
         size = min(settings.rollouts_per_round, settings.num_rollouts - number * settings.rollouts_per_round)
         drawn = dict(zip(live, policy.draw(case, live, size, number), strict=True))
         for place, one in enumerate(wanted):
-            if reasons[place] is None:
+            if is_live[place]:
                 counts[place] = count_outcomes(drawn[one.steps], case, counts[place])
-                reasons[place] = _why_stop(one, counts[place], settings, consensus)
+                is_live[place] = rule.why_stop(one.judge, counts[place]) is None
         number += 1
-    return [one.model_copy(update={"stopping": why}) for one, why in zip(counts, reasons, strict=True)]
-
-
-def _why_stop(
-    prefix: StepPrefix, counts: MonteCarlo, settings: MonteCarloSettings, consensus: ConsensusSettings
-) -> str | None:
-    """The reason to stop here, None to go on."""
-    if num_remaining(counts) == 0:
-        return COMPLETE
-    if settings.stopping == "fixed":
-        return None
-
-    def label_of(one: MonteCarlo) -> Label:
-        return label_of_counts(prefix.judge, one, consensus)
-
-    if is_decided(counts, label_of):
-        return NOT_NEEDED if prefix.judge == "unknown" else EXACT
-    is_sequential = settings.stopping == "sequential" and counts.num_total > 0
-    if is_sequential and chance_of_change(counts, label_of) < settings.sequential_error:
-        return SEQUENTIAL
-    return None
+    return [rule.stopped(one.judge, run) for one, run in zip(wanted, counts, strict=True)]

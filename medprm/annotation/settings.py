@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, fields
 from medprm.errors import InputError, check_choice, check_least
 
 RULES = ("brief", "value", "judge", "keep_if_agree")
+SCORE_ABOVE_ZERO = ("value", "keep_if_agree")  # rules that ask of a score only whether it is above 0
 ANSWER_STEPS = ("outcome", "rule", "unknown")
 AFTER_FIRST_ERROR = ("keep", "unknown", "incorrect")
 STOPPING = ("exact", "sequential", "fixed")
+SEARCHES = ("all", "first_error")
 JUDGES = ("rule", "server")
 POLICIES = ("tiny", "server")
 UNSEEN = ("unknown", "correct")
@@ -167,12 +169,18 @@ class MonteCarloSettings:
     temperature: float = 0.7
     # Tokens of the longest continuation; one that has not ended by then is truncated.
     max_new_tokens: int = 160
-    # exact: stop where the label can no longer change; sequential: where it changes with a chance below
-    # `sequential_error`; fixed: never.
+    # exact: stop where the label can no longer change; sequential: where it hardly will; fixed: never.
     stopping: str = "exact"
+    # stopping=sequential: expected share of labels that differ from those of all planned rollouts, in (0, 0.5).
     sequential_error: float = 0.01
+    # stopping=sequential: the share holds where the steps' chances of a right rollout are nowhere denser than if spread
+    # evenly over this part of 0 to 1. 1: evenly over all of it; 0: however they lie, at the most rollouts.
+    sequential_spread: float = 0.5
     # Rollouts drawn before it is looked again whether to stop.
     rollouts_per_round: int = 4
+    # all: every step; first_error: halve each solution until a step from which no rollout is right follows one from
+    # which some is (OmegaPRM). Only for rules that ask whether the score is above 0: value, keep_if_agree.
+    search: str = "all"
     # policy=tiny: prefixes continued at a time in one process: bounds the memory.
     batch_prefixes: int = 48
     # policy=tiny: processes that draw, each with a case of its own; null: one a core, at most 8.
@@ -182,6 +190,7 @@ class MonteCarloSettings:
         check_choice("monte_carlo.policy", self.policy, POLICIES)
         check_choice("monte_carlo.continuation", self.continuation, ("continue_final_message", "prompt"))
         check_choice("monte_carlo.stopping", self.stopping, STOPPING)
+        check_choice("monte_carlo.search", self.search, SEARCHES)
         for name in ("num_rollouts", "max_new_tokens", "rollouts_per_round", "batch_prefixes"):
             check_least(f"monte_carlo.{name}", getattr(self, name), 1)
         check_least("monte_carlo.num_processes", self.num_processes or 1, 1)
@@ -190,11 +199,28 @@ class MonteCarloSettings:
                 f"monte_carlo.num_processes is {self.num_processes} with policy=server: they are the tiny policy's; "
                 "policy_server.concurrency says how many requests are under way"
             )
-        if not 0 < self.sequential_error < 0.5 or self.temperature <= 0:
+        if not 0 < self.sequential_error < 0.5 or not 0 <= self.sequential_spread <= 1 or self.temperature <= 0:
             raise InputError(
-                f"monte_carlo.sequential_error is {self.sequential_error}, temperature {self.temperature}; "
-                "expected 0 < sequential_error < 0.5 and temperature > 0"
+                f"monte_carlo.sequential_error is {self.sequential_error}, sequential_spread {self.sequential_spread}, "
+                f"temperature {self.temperature}; expected 0 < sequential_error < 0.5, 0 <= sequential_spread <= 1 and "
+                "temperature > 0"
             )
+        if self.stopping != "sequential":
+            for name in ("sequential_error", "sequential_spread"):
+                if getattr(self, name) != getattr(MonteCarloSettings, name):
+                    raise InputError(
+                        f"monte_carlo.{name} is {getattr(self, name)} but only stopping=sequential reads it "
+                        f"(stopping={self.stopping})"
+                    )
+
+
+def check_search(settings: MonteCarloSettings, consensus: ConsensusSettings) -> None:
+    """InputError where a search for the first error does not decide what the rule asks."""
+    if settings.search == "first_error" and consensus.rule not in SCORE_ABOVE_ZERO:
+        raise InputError(
+            f"monte_carlo.search=first_error finds where the score falls to 0, which consensus.rule={consensus.rule} "
+            f"does not ask; take consensus.rule={' or '.join(SCORE_ABOVE_ZERO)}, or monte_carlo.search=all"
+        )
 
 
 @dataclass

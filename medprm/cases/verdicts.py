@@ -1,13 +1,21 @@
 """What the raw verdicts of a step say together, before any rule fuses them.
 
-In: the sources that a step keeps. Out: the majority of some verdicts, the Monte Carlo score.
+In: the sources that a step keeps. Out: the majority of some verdicts, the Monte Carlo score; errors where what was kept
+does not say what is asked.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from medprm.cases.schema import Label, MonteCarlo
+from medprm.cases.schema import Label, MonteCarlo, Solution, Sources, Step
 from medprm.errors import InputError
+
+SEARCH, FIRST_ERROR = "search", "first_error"
+"""Key and word in the `extra` of rollouts that searched a solution for its first error: other steps have none."""
+LATER_SUCCESS = "mc_later_success"
+"""The method of a label that follows from rollouts of a later step."""
+# Methods whose confidence does not come from the Monte Carlo score.
+CONFIDENT_WITHOUT_SCORE = ("expert_verified", "judge_only", "outcome")
 
 
 def majority(verdicts: Sequence[Label]) -> Label:
@@ -37,3 +45,33 @@ def share_so_far(runs: Sequence[MonteCarlo]) -> float | None:
     num_correct = sum(run.num_correct for run in runs)
     num_readable = num_correct + sum(run.num_wrong for run in runs)
     return num_correct / num_readable if num_readable else None
+
+
+def is_searched(sources: Iterable[Sources | None]) -> bool:
+    """Whether a solution's rollouts searched for its first error, so that steps without any were left out."""
+    runs = [run for one in sources if one is not None for run in one.monte_carlo]
+    return any((run.extra or {}).get(SEARCH) == FIRST_ERROR for run in runs)
+
+
+def check_every_step_measured(solution: Solution) -> None:
+    """InputError where only the first error was searched for: scores of all steps are asked for."""
+    if is_searched(step.sources for step in solution.solution_steps):
+        raise InputError(
+            f"solution {solution.solution_id}: Monte Carlo scores of every step are asked for, but the rollouts "
+            "searched for the first error only; annotate with monte_carlo.search=all, or train on labels=hybrid"
+        )
+
+
+def check_confidence(step: Step) -> None:
+    """InputError where the step's confidence would come from all planned rollouts, and not all were run."""
+    runs = step.sources.monte_carlo if step.sources else ()
+    is_short = any(run.num_planned is not None and run.num_total < run.num_planned for run in runs)
+    is_implied = step.annotation_method == LATER_SUCCESS
+    has_label = step.label not in (None, "unknown")
+    if has_label and (is_short or is_implied) and step.annotation_method not in CONFIDENT_WITHOUT_SCORE:
+        run_of = f"{runs[0].num_total} of {runs[0].num_planned}" if runs else "none of the"
+        raise InputError(
+            f"step {step.step_id}: labels.use_confidence=true weighs by the confidence of all planned rollouts, but "
+            f"{run_of} rollouts were run; annotate with monte_carlo.stopping=fixed and search=all, or set "
+            "labels.use_confidence=false"
+        )

@@ -21,13 +21,14 @@ from transformers.utils import logging as transformers_logging
 from medprm.annotation.estimate import estimate_run
 from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import read_truth, review
+from medprm.annotation.first_error import measure_solutions
 from medprm.annotation.judging import Judge
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
 from medprm.annotation.local_policy import LocalPolicy
 from medprm.annotation.records import Making, as_record, with_experts, with_outcome
 from medprm.annotation.retrieval import EvidenceFinder, open_evidence
-from medprm.annotation.rollouts import Policy, StepPrefix, roll_out
+from medprm.annotation.rollouts import Policy, StepPrefix
 from medprm.annotation.rule_judge import RuleJudge
 from medprm.annotation.server_judge import ServerJudge
 from medprm.annotation.server_policy import ServerPolicy
@@ -237,14 +238,13 @@ def annotate_case(item: CaseSolutions, annotators: Annotators, config: AnnotateC
     solutions = [with_outcome(item, number) for number in range(len(item.solutions))]
     verdicts = [judge_solution(item, one, annotators) for one in solutions]
     wanted = [
-        StepPrefix(tuple(one.step_texts[: place + 1]), said[place].verdict)
+        [StepPrefix(tuple(one.step_texts[: place + 1]), said[place].verdict) for place in range(len(said) - 1)]
         for one, said in zip(solutions, verdicts, strict=True)
-        for place in range(len(one.solution_steps) - 1)
     ]
-    counts = iter(roll_out(item.case, wanted, annotators.policy, config.monte_carlo, config.consensus))
+    counts = measure_solutions(item.case, wanted, annotators.policy, config.monte_carlo, config.consensus)
     return [
-        as_record(item, one, said, [next(counts) for _ in one.solution_steps[:-1]], making(config))
-        for one, said in zip(solutions, verdicts, strict=True)
+        as_record(item, one, said, measured, making(config))
+        for one, said, measured in zip(solutions, verdicts, counts, strict=True)
     ]
 
 

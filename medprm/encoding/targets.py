@@ -2,14 +2,14 @@
 
 In: a solution and the label settings. Out: per step a row over the label tokens (it sums to 1) or None where nothing
 is known, and a weight. Unknown is not incorrect: None is masked from the loss. Neutral is None, too, where the label
-tokens have no "=".
+tokens have no "=". Labels that need all planned rollouts raise InputError where fewer were run.
 Kinds: value and advantage as in VisualPRM (arXiv 2503.10291, section 3); soft is the Monte Carlo score itself.
 """
 
 from dataclasses import dataclass
 
 from medprm.cases.schema import Label, Solution, Step
-from medprm.cases.verdicts import majority, share_correct
+from medprm.cases.verdicts import check_confidence, check_every_step_measured, majority, share_correct
 from medprm.encoding.settings import LabelSettings
 
 Row = tuple[float, ...]
@@ -34,6 +34,8 @@ class Targets:
 def step_targets(solution: Solution, labels: LabelSettings) -> Targets:
     """The targets of every step of a solution."""
     steps = solution.solution_steps
+    if labels.kind in ("value", "soft", "advantage"):
+        check_every_step_measured(solution)
     if labels.kind == "outcome":
         rows: list[Row | None] = [None] * len(steps)
         if steps and solution.is_correct is not None:
@@ -44,8 +46,12 @@ def step_targets(solution: Solution, labels: LabelSettings) -> Targets:
         rows = [_advantage(before, after, labels) for before, after in zip([None, *scores], scores, strict=False)]
     else:
         rows = [_row(step, labels) for step in steps]
-    confident = [1.0 if step.confidence is None else step.confidence for step in steps]
-    return Targets(rows=tuple(rows), weights=tuple(confident if labels.use_confidence else [1.0] * len(steps)))
+    if not labels.use_confidence:
+        return Targets(rows=tuple(rows), weights=(1.0,) * len(steps))
+    for row, step in zip(rows, steps, strict=True):
+        if row is not None:
+            check_confidence(step)
+    return Targets(tuple(rows), tuple(1.0 if step.confidence is None else step.confidence for step in steps))
 
 
 def history_texts(targets: Targets, labels: LabelSettings) -> list[str | None]:

@@ -3,7 +3,8 @@
 import pytest
 
 from medprm.annotation.consensus import UndecidedError, fuse, label_step, label_steps
-from medprm.annotation.settings import ConsensusSettings
+from medprm.annotation.settings import ConsensusSettings, MonteCarloSettings
+from medprm.annotation.stopping import stopping_rule
 from medprm.cases.schema import ExpertVerdict, JudgeVerdict, Label, MonteCarlo, RuleVerdict, Sources, Step
 from medprm.cases.verdicts import majority, share_correct
 from medprm.errors import InputError
@@ -96,6 +97,22 @@ def test_counts_that_do_not_decide_raise() -> None:
         share_correct([short])
     with_expert = sources.model_copy(update={"expert": (ExpertVerdict(verdict="incorrect", expert_id="a"),)})
     assert fuse(with_expert, ConsensusSettings(mc_correct_above=0.8)).label == "incorrect"
+
+
+def test_counts_that_the_sequential_test_stopped_decide_as_surely_as_it_demanded() -> None:
+    settings = MonteCarloSettings(stopping="sequential")
+    rule = stopping_rule(settings, ConsensusSettings())
+    counts = MonteCarlo(num_correct=12, num_wrong=0, num_planned=32)
+    stopped = rule.stopped("correct", counts)
+    assert stopped.stopping == "sequential" and stopped.extra == {"most_chance_of_change": rule.limit("correct")}
+    sources = Sources(judge=(JudgeVerdict(verdict="correct"),), monte_carlo=(stopped,))
+    assert fuse(sources, ConsensusSettings()).label == "correct"
+    assert fuse(sources, ConsensusSettings(mc_correct_above=0.6)).label == "correct"  # surer still
+    with pytest.raises(UndecidedError, match=r"12 of 32 rollouts were run \(sequential\)"):
+        fuse(sources, ConsensusSettings(mc_correct_above=0.95))
+    unsaid = sources.model_copy(update={"monte_carlo": (stopped.model_copy(update={"extra": None}),)})
+    with pytest.raises(UndecidedError):
+        fuse(unsaid, ConsensusSettings())
 
 
 def test_the_answer_step_and_what_follows_an_error() -> None:

@@ -4,40 +4,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+from drawn import CASE, TEXTS, StoredPolicy, draw_outcomes, replay
 
 from medprm.annotation.consensus import label_of_counts
 from medprm.annotation.counts import Drawn, chance_of_change, count_outcomes, is_decided
 from medprm.annotation.rollouts import StepPrefix, roll_out
 from medprm.annotation.settings import RULES, ConsensusSettings, MonteCarloSettings
-from medprm.cases.schema import Case, GoldStandard, Label, MonteCarlo
-
-CASE = Case(
-    case_id="a", modality="text", question="Which?", options=("pneumonia", "empyema"),
-    gold_standard=GoldStandard(answer="pneumonia"),
-)  # fmt: skip
-TEXTS = {"right": "The answer is pneumonia.", "wrong": "The answer is empyema.", "unread": "Who knows."}
-
-
-class Sequence:
-    """A policy whose rollouts are drawn beforehand: any number of rounds reads the same ones in the same order."""
-
-    name = "sequence"
-
-    def __init__(self, outcomes: dict[tuple[str, ...], list[str]]) -> None:
-        self.outcomes = outcomes
-        self.read: dict[tuple[str, ...], int] = dict.fromkeys(outcomes, 0)
-
-    def draw(self, case: Case, prefixes: list[tuple[str, ...]], num: int, number: int) -> list[list[Drawn]]:
-        drawn = []
-        for prefix in prefixes:
-            begin = self.read[prefix]
-            self.read[prefix] += num
-            drawn.append([Drawn(TEXTS[one], 1, False) for one in self.outcomes[prefix][begin : begin + num]])
-        return drawn
-
-
-def draw_outcomes(rng: np.random.Generator, chance: float, num: int) -> list[str]:
-    return ["unread" if rng.random() < 0.05 else "right" if rng.random() < chance else "wrong" for _ in range(num)]
+from medprm.cases.schema import Label, MonteCarlo
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -53,9 +26,9 @@ def test_a_stopped_step_has_the_label_of_all_planned_rollouts(rule: str, least: 
     outcomes = {one.steps: draw_outcomes(rng, float(one.steps[0].split()[1]), 32) for one in wanted}
     for size in (1, 4, 7):
         settings = MonteCarloSettings(num_rollouts=32, rollouts_per_round=size)
-        stopped = roll_out(CASE, wanted, Sequence(outcomes), settings, consensus)
+        stopped = roll_out(CASE, wanted, StoredPolicy(outcomes), settings, consensus)
         fixed = MonteCarloSettings(num_rollouts=32, rollouts_per_round=size, stopping="fixed")
-        whole = roll_out(CASE, wanted, Sequence(outcomes), fixed, consensus)
+        whole = roll_out(CASE, wanted, StoredPolicy(outcomes), fixed, consensus)
         for one, short, full in zip(wanted, stopped, whole, strict=True):
             assert full.num_total == 32 and full.stopping == "complete" and short.num_planned == 32
             assert label_of_counts(one.judge, short, consensus) == label_of_counts(one.judge, full, consensus), (
@@ -89,36 +62,14 @@ def test_decided_means_decided_for_every_completion() -> None:
             assert found == (len(ends) == 1), (rule, judge, counts, ends)
 
 
-def savings(judge: Label, chance: float, size: int, stopping: str = "exact", num: int = 300) -> tuple[float, float]:
-    """Share of the planned rollouts that were not run, and share of labels that differ from those of all."""
-    rng = np.random.default_rng(1)
-    consensus = ConsensusSettings()
-    wanted = [StepPrefix((str(n),), judge) for n in range(num)]
-    outcomes = {one.steps: ["right" if rng.random() < chance else "wrong" for _ in range(32)] for one in wanted}
-    settings = MonteCarloSettings(num_rollouts=32, rollouts_per_round=size, stopping=stopping)
-    stopped = roll_out(CASE, wanted, Sequence(outcomes), settings, consensus)
-    whole = roll_out(CASE, wanted, Sequence(outcomes), MonteCarloSettings(num_rollouts=32, stopping="fixed"), consensus)
-    changed = [
-        label_of_counts(judge, a, consensus) != label_of_counts(judge, b, consensus)
-        for a, b in zip(stopped, whole, strict=True)
-    ]
-    return 1 - sum(one.num_total for one in stopped) / (32 * num), float(np.mean(changed))
-
-
 def test_savings_where_sources_agree_and_where_they_do_not() -> None:
-    assert savings("correct", 1.0, 4)[0] >= 0.25 and savings("incorrect", 0.0, 4)[0] >= 0.25
-    assert savings("correct", 0.0, 4)[0] >= 0.6 and savings("incorrect", 1.0, 4)[0] >= 0.6
-
-
-def test_the_sequential_test_keeps_its_error() -> None:
-    for judge, chance in product(("correct", "incorrect"), (0.0, 0.15, 0.5, 0.85, 1.0)):
-        saved, changed = savings(judge, chance, 4, "sequential")  # type: ignore[arg-type]
-        assert changed <= 0.03, (judge, chance, saved, changed)
-    assert savings("correct", 1.0, 4, "sequential")[0] > savings("correct", 1.0, 4)[0] + 0.3
+    exact = MonteCarloSettings()
+    assert replay("correct", 1.0, exact).saved >= 0.25 and replay("incorrect", 0.0, exact).saved >= 0.25
+    assert replay("correct", 0.0, exact).saved >= 0.6 and replay("incorrect", 1.0, exact).saved >= 0.6
 
 
 def test_nothing_is_run_where_the_judge_cannot_tell() -> None:
-    policy = Sequence({("a",): ["right"] * 32})
+    policy = StoredPolicy({("a",): ["right"] * 32})
     (counts,) = roll_out(CASE, [StepPrefix(("a",), "unknown")], policy, MonteCarloSettings(), ConsensusSettings())
     assert (counts.num_total, counts.num_planned, counts.stopping) == (0, 32, "judge_unknown")
     # For labels by value it must be run all the same.

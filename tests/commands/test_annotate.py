@@ -10,6 +10,7 @@ import pytest
 from tiny_encoder import write_encoder
 
 from medprm.annotation.settings import (
+    ConsensusSettings,
     DenseSettings,
     ExpertSettings,
     JudgeSettings,
@@ -154,6 +155,26 @@ def test_deleting_the_truth_changes_no_label_of_the_machines(annotated: Path, tm
     own.retrieval.collections = {"guidelines": str(cases.parent / "guidelines.jsonl")}
     annotate.run(own)
     assert (tmp_path / "own" / "machine.jsonl").read_bytes() == (annotated / "machine.jsonl").read_bytes()
+
+
+def test_searched_for_the_first_error_some_steps_have_no_rollouts(annotated: Path, tmp_path: Path) -> None:
+    monte_carlo = MonteCarloSettings(num_rollouts=8, rollouts_per_round=4, search="first_error")
+    given = replace(config(tmp_path / "out"), consensus=ConsensusSettings(rule="value"), monte_carlo=monte_carlo)
+    folder = annotate.run(given)
+    whole, searched = (list(read_records(one / "labelled.jsonl")) for one in (annotated, folder))
+    steps = [step for record in searched for step in record.solution_steps[:-1]]
+    measured = [step for step in steps if step.sources and step.sources.monte_carlo]
+    assert 0 < len(measured) < len(steps) == sum(len(record.solution_steps) - 1 for record in whole)
+    assert all(step.sources.monte_carlo[0].extra == {"search": "first_error"} for step in measured if step.sources)
+    assert {step.annotation_method for step in steps} <= {
+        "mc_value",
+        "mc_later_success",
+        "unresolved",
+        "expert_verified",
+    }
+    before = (folder / "labelled.jsonl").read_bytes()
+    annotate.run(replace(given, resume=True))
+    assert (folder / "labelled.jsonl").read_bytes() == before
 
 
 def test_an_estimate_sends_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from tiny import full_record
 from medprm.cases.schema import Solution
 from medprm.encoding.settings import LabelSettings
 from medprm.encoding.targets import history_texts, step_targets
+from medprm.errors import InputError
 
 
 def solution(*steps: dict[str, Any], **fields: Any) -> Solution:
@@ -83,6 +84,26 @@ def test_confidence_weighs_only_where_asked() -> None:
     given = solution({"label": "correct", "confidence": 0.25}, {"label": "correct"})
     assert step_targets(given, LabelSettings(use_confidence=True)).weights == (0.25, 1.0)
     assert step_targets(given, LabelSettings()).weights == (1.0, 1.0)
+
+
+def test_the_confidence_of_rollouts_that_were_stopped_early_is_no_weight() -> None:
+    weighed = LabelSettings(use_confidence=True)
+    short = rollouts(8, 0, num_planned=32) | {"label": "correct", "confidence": 0.95}
+    with pytest.raises(InputError, match=r"step 0: .*8 of 32 rollouts .* monte_carlo.stopping=fixed"):
+        step_targets(solution(short | {"annotation_method": "rag_mc_consensus"}), weighed)
+    assert step_targets(solution(short), LabelSettings()).rows == (PLUS,)
+    whole = rollouts(32, 0, num_planned=32) | {"label": "correct", "confidence": 0.95}
+    # An expert's confidence is a constant, and a step without a label weighs nothing.
+    for fine in (whole, short | {"annotation_method": "expert_verified"}, short | {"label": "unknown"}):
+        assert step_targets(solution(fine), weighed).weights == (0.95,)
+    disputed = short | {"label": "unknown", "confidence": 0.5, "rag_label": "+"}
+    assert step_targets(solution(disputed), LabelSettings(kind="judge", use_confidence=True)).weights == (0.5,)
+
+
+@pytest.mark.parametrize("kind", ["value", "soft", "advantage"])
+def test_scores_of_rollouts_that_were_stopped_early_are_refused(kind: str) -> None:
+    with pytest.raises(InputError, match="8 of 32 rollouts were run"):
+        step_targets(solution(rollouts(8, 0, num_planned=32)), LabelSettings(kind=kind))
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "value", "soft", "judge", "advantage", "outcome"])

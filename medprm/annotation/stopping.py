@@ -1,0 +1,81 @@
+"""When a prefix needs no more rollouts: exact curtailment, and the sequential test.
+
+In: the judge's verdict on the step, its counts. Out: the reason to stop, or None. Exact: every completion of the plan
+has one label, so that labels are those of the full plan. Sequential: see `sequential`.
+"""
+
+from dataclasses import astuple
+from functools import lru_cache
+from typing import Any
+
+from medprm.annotation.consensus import CHANCE_LIMIT, COMPLETE, EXACT, NOT_NEEDED, SEQUENTIAL, label_of_counts
+from medprm.annotation.counts import chance_of_change, is_decided, num_remaining
+from medprm.annotation.sequential import chance_limit
+from medprm.annotation.settings import ConsensusSettings, MonteCarloSettings
+from medprm.cases.schema import Label, MonteCarlo
+
+
+class StoppingRule:
+    """The rule of some settings. It keeps what it has said of counts and its limits: few differ among many steps."""
+
+    def __init__(self, settings: MonteCarloSettings, consensus: ConsensusSettings) -> None:
+        self.settings = settings
+        self.consensus = consensus
+        self._said: dict[tuple[Label, int, int, int], str | None] = {}
+        self._limits: dict[Label, float] = {}
+
+    def why_stop(self, judge: Label, counts: MonteCarlo) -> str | None:
+        """The reason to stop here, None to go on."""
+        key = (judge, counts.num_correct, counts.num_wrong, counts.num_total)
+        if key not in self._said:
+            self._said[key] = self._why_stop(judge, counts)
+        return self._said[key]
+
+    def stopped(self, judge: Label, counts: MonteCarlo) -> MonteCarlo:
+        """The counts with why they end here; where the test ended them, with the limit, so that it can be checked."""
+        why = self.why_stop(judge, counts)
+        assert why is not None, "stopped without a reason"
+        update: dict[str, Any] = {"stopping": why}
+        if why == SEQUENTIAL:
+            update["extra"] = {CHANCE_LIMIT: self.limit(judge)}
+        return counts.model_copy(update=update)
+
+    def limit(self, judge: Label) -> float:
+        """The sequential test stops where the chance of another label is at most this."""
+        if judge not in self._limits:
+            settings = self.settings
+            looks = range(settings.rollouts_per_round, settings.num_rollouts, settings.rollouts_per_round)
+            self._limits[judge] = chance_limit(
+                lambda counts: label_of_counts(judge, counts, self.consensus),
+                settings.num_rollouts,
+                looks,
+                settings.sequential_error,
+                settings.sequential_spread,
+            )
+        return self._limits[judge]
+
+    def _why_stop(self, judge: Label, counts: MonteCarlo) -> str | None:
+        if num_remaining(counts) == 0:
+            return COMPLETE
+        if self.settings.stopping == "fixed":
+            return None
+
+        def label_of(one: MonteCarlo) -> Label:
+            return label_of_counts(judge, one, self.consensus)
+
+        if is_decided(counts, label_of):
+            return NOT_NEEDED if judge == "unknown" and counts.num_total == 0 else EXACT
+        is_sequential = self.settings.stopping == "sequential" and counts.num_total > 0
+        if is_sequential and chance_of_change(counts, label_of) <= self.limit(judge):
+            return SEQUENTIAL
+        return None
+
+
+def stopping_rule(settings: MonteCarloSettings, consensus: ConsensusSettings) -> StoppingRule:
+    """The rule of these settings, one for all cases of a run."""
+    return _rule(astuple(settings), astuple(consensus))
+
+
+@lru_cache(maxsize=64)
+def _rule(settings: tuple[Any, ...], consensus: tuple[Any, ...]) -> StoppingRule:
+    return StoppingRule(MonteCarloSettings(*settings), ConsensusSettings(*consensus))
