@@ -26,12 +26,12 @@ from measure import arguments, finish
 from transformers.utils import logging as transformers_logging
 
 from medprm.annotation.dense import DenseIndex
-from medprm.annotation.encoder import find_encoder
+from medprm.annotation.evidence_packing import rough_tokens, token_counter
 from medprm.annotation.lexical import LexicalIndex
-from medprm.annotation.packing import rough_tokens, token_counter
 from medprm.annotation.passages import Passage, read_collections
 from medprm.annotation.retrieval import NUM_SEARCHED, Index, case_query, fuse_rankings
 from medprm.annotation.settings import DenseSettings, RetrievalSettings
+from medprm.annotation.text_encoder import find_encoder
 from medprm.cases.schema import Case
 from medprm.statistics.bootstrap import draw_weights, estimate_mean, number_clusters, paired_difference
 

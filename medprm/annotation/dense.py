@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medprm.annotation.encoder import Encoder, files_hash, find_encoder
 from medprm.annotation.index_folders import index_folder
 from medprm.annotation.passages import Passage
 from medprm.annotation.settings import DenseSettings
+from medprm.annotation.text_encoder import Encoder, files_hash, find_encoder
 from medprm.annotation.vector_store import open_store
 from medprm.errors import InputError
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from medprm.annotation.dense import DenseIndex
+from medprm.annotation.evidence_packing import EvidencePacker
 from medprm.annotation.found_store import FoundStore
 from medprm.annotation.lexical import LexicalIndex
-from medprm.annotation.packing import EvidencePacker
 from medprm.annotation.passages import Passage, own_passages, read_collections
 from medprm.annotation.settings import RetrievalSettings
 from medprm.cases.schema import Case

@@ -14,11 +14,11 @@ import pytest
 from tiny_encoder import WORDS, write_encoder
 
 from medprm.annotation.dense import DenseIndex
-from medprm.annotation.encoder import Encoder
 from medprm.annotation.lexical import LexicalIndex
 from medprm.annotation.passages import Passage
 from medprm.annotation.retrieval import Retriever, fuse_rankings
 from medprm.annotation.settings import DenseSettings, RetrievalSettings
+from medprm.annotation.text_encoder import Encoder
 from medprm.annotation.vector_store import WRITTEN_EVERY, open_store
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.commands import annotate

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from medprm.annotation.evidence_packing import EvidencePacker
 from medprm.annotation.lexical import LexicalIndex
-from medprm.annotation.packing import EvidencePacker
 from medprm.annotation.passages import Passage
 from medprm.annotation.retrieval import EvidenceFinder, Retriever, case_query, fuse_rankings, step_query
 from medprm.annotation.settings import RetrievalSettings

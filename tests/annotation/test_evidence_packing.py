@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from tiny_encoder import WORDS, write_encoder
 
-from medprm.annotation.encoder import find_encoder
-from medprm.annotation.packing import EvidencePacker, pack_passages, rough_tokens, token_counter
+from medprm.annotation.evidence_packing import EvidencePacker, pack_passages, rough_tokens, token_counter
 from medprm.annotation.passages import Passage
 from medprm.annotation.settings import RetrievalSettings
+from medprm.annotation.text_encoder import find_encoder
 from medprm.errors import InputError
 
 SIZES = (6, 4, 9, 3, 1)
