@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from medprm.annotation.consensus import COMPLETE, EXACT, NOT_NEEDED, SEQUENTIAL, label_of_counts
 from medprm.annotation.counts import Drawn, chance_of_change, count_outcomes, is_decided, num_remaining
 from medprm.annotation.settings import ConsensusSettings, MonteCarloSettings
+from medprm.cases.answers import AnswerMatcher
 from medprm.cases.schema import Case, Label, MonteCarlo
 
 Prefix = tuple[str, ...]
@@ -37,6 +38,7 @@ def roll_out(
     policy: Policy,
     settings: MonteCarloSettings,
     consensus: ConsensusSettings,
+    answers: AnswerMatcher = AnswerMatcher(),
 ) -> list[MonteCarlo]:
     """The counts of each prefix; the plan and why it stopped stand in them."""
     empty = MonteCarlo(num_correct=0, num_wrong=0, num_planned=settings.num_rollouts, policy=policy.name)
@@ -49,7 +51,7 @@ def roll_out(
         drawn = dict(zip(live, policy.draw(case, live, size, number), strict=True))
         for place, one in enumerate(wanted):
             if reasons[place] is None:
-                counts[place] = count_outcomes(drawn[one.steps], case, counts[place])
+                counts[place] = count_outcomes(drawn[one.steps], case, counts[place], answers)
                 reasons[place] = _why_stop(one, counts[place], settings, consensus)
         number += 1
     return [one.model_copy(update={"stopping": why}) for one, why in zip(counts, reasons, strict=True)]
