@@ -19,6 +19,7 @@ from medprm.annotation.settings import (
     check_search,
 )
 from medprm.cases.phantom.settings import PhantomSettings
+from medprm.cases.settings import AnswerSettings
 from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
 from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings, TileSettings
 from medprm.errors import InputError, check_choice
@@ -217,6 +218,8 @@ class AnnotateConfig:
     monte_carlo: MonteCarloSettings = field(default_factory=MonteCarloSettings)
     consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
     expert: ExpertSettings = field(default_factory=ExpertSettings)
+    # How final answers are read and compared with the reference answer.
+    answers: AnswerSettings = field(default_factory=AnswerSettings)
     # judge.kind=server: where it is.
     judge_server: ServerSettings = field(default_factory=ServerSettings)
     # monte_carlo.policy=server: where it is.
@@ -244,6 +247,13 @@ class AnnotateConfig:
         if not self.is_phantom and self.expert.kind == "simulated":
             raise InputError("expert.kind=simulated knows the truth of the phantom only, not of cases of your own")
         check_search(self.monte_carlo, self.consensus)
+        if self.is_phantom and self.answers != AnswerSettings():
+            raise InputError("answers.* is set but the phantom's questions all have options: it would change nothing")
+        if self.answers.open == "judge" and self.judge.kind != "server":
+            raise InputError(
+                f"answers.open=judge with judge.kind={self.judge.kind}: only a server can compare open answers; choose "
+                "judge.kind=server or answers.open=text"
+            )
         for kind, server, name in (
             (self.judge.kind, self.judge_server, "judge"),
             (self.monte_carlo.policy, self.policy_server, "policy"),

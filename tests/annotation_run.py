@@ -36,10 +36,24 @@ def text_records(num_cases: int, num_solutions: int = 2, num_steps: int = 5) -> 
     ]
 
 
-def write_inputs(folder: Path, **sizes: int) -> Path:
+def open_records(num_cases: int, question: str = "Which lung is it?") -> list[Record]:
+    """Cases without options, whose reference is `the left lung`; each with a solution in other words."""
+    answers = ("the left lung", "lung on the left", "right lung")
+    return [
+        Record(
+            **one.model_dump(exclude={"options", "question", "gold_standard", "solution_steps"}, exclude_unset=True),
+            question=f"Case {number}: {question}",
+            gold_standard=GoldStandard(answer="the left lung"),
+            solution_steps=(*one.solution_steps[:-1], Step(step_id=2, content=f"The answer is {answers[number % 3]}.")),
+        )
+        for number, one in enumerate(text_records(num_cases, num_solutions=1, num_steps=3))
+    ]
+
+
+def write_inputs(folder: Path, records: list[Record] | None = None, **sizes: int) -> Path:
     """cases.jsonl and passages.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_records(folder / "cases.jsonl", text_records(**sizes))
+    write_records(folder / "cases.jsonl", records or text_records(**sizes))
     (folder / "passages.jsonl").write_text('{"document_id": "p1", "text": "Fever and cough point to infection."}\n')
     return folder
 

@@ -16,6 +16,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+# What an open question is asked with in these tests, and which answers mean the reference: `the left lung`.
+OPEN_ANSWERS = ("left lung", "The lung on the left.", "lung on the left", "the right lung", "LEFT LUNG", "?")
+MEANT_ALIKE = ("lung on left", "left lung")
+# A fault that a question asks for by name, at every attempt.
+NAMED_FAULT = re.compile(r"fault=(\w+)")
 NUM_STEPS = re.compile(r"Answer with exactly (\d+) entries")
 OPTIONS = re.compile(r"Options: (.*)")
 # Faults of the connection, chosen by key and by how often it was seen; each with its share of first attempts.
@@ -63,9 +68,21 @@ def judge_answer(prompt: str, num_steps: int, fault: str | None) -> tuple[str | 
     return text, "length" if fault == "length" else "stop"
 
 
+def compared(prompt: str, fault: str | None) -> tuple[str | None, str]:
+    """The verdict on a candidate: the same if it is one of MEANT_ALIKE."""
+    candidate = json.loads(prompt.splitlines()[1])["candidate"]
+    verdict = "cannot_tell" if candidate == "?" else "same" if candidate in MEANT_ALIKE else "different"
+    text = json.dumps({"verdict": verdict, "reason": "naïve ☃"})
+    faulty = {
+        **{"prose": f"I think they are the same. {text[:12]}", "refusal": "I cannot help with that.", "none": None},
+        **{"wrong": '{"verdict": "right"}', "two": text + text, "list": f"[{text}]", "huge": " " * 5_000_000 + text},
+    }
+    return faulty.get(fault or "", text), {"length": "length", "none": "content_filter"}.get(fault or "", "stop")
+
+
 def rollouts(body: dict, prompt: str) -> list[tuple[str, str]]:
     found = OPTIONS.search(prompt)
-    options = found.group(1).split("; ") if found else ["A", "B"]
+    options = found.group(1).split("; ") if found else list(OPEN_ANSWERS)
     prefix, seed = body["messages"][-1]["content"], body.get("seed")
     success = number_of(prompt, prefix)
     texts = []
@@ -81,10 +98,12 @@ def rollouts(body: dict, prompt: str) -> list[tuple[str, str]]:
 def completion(body: dict, key: str, hostile: bool) -> bytes:
     user = [one["content"] for one in body["messages"] if one["role"] == "user"][-1]
     prompt = user if isinstance(user, str) else user[-1]["text"]
-    wanted = NUM_STEPS.search(prompt)
+    wanted, named = NUM_STEPS.search(prompt), NAMED_FAULT.search(prompt)
+    fault = named.group(1) if named else pick(CONTENT, key, "content") if hostile else None
     if wanted:
-        fault = pick(CONTENT, key, "content") if hostile else None
         choices = [judge_answer(prompt, int(wanted.group(1)), fault)]
+    elif '"verdict": "same"' in prompt:
+        choices = [compared(prompt, fault)]
     else:
         choices = rollouts(body, prompt)
     answer = {
@@ -106,7 +125,9 @@ async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             body = json.loads(await reader.readexactly(int(fields["content-length"])))
             key = fields["idempotency-key"]
             SEEN[key] += 1
+            named = NAMED_FAULT.search(json.dumps(body))
             fault = pick(NETWORK, key, SEEN[key]) if hostile and SEEN[key] <= 2 else None
+            fault = named.group(1) if named and named.group(1) in NETWORK else fault
             if delay:
                 await asyncio.sleep(delay)
             if not await misbehave(writer, fault):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import betabinom
 
-from medprm.cases.answers import answers_match, parse_answer
+from medprm.cases.answers import AnswerMatcher, last_step
 from medprm.cases.schema import Case, Label, MonteCarlo
 
 LabelOf = Callable[[MonteCarlo], Label]
@@ -25,27 +25,19 @@ class Drawn(NamedTuple):
     is_truncated: bool
 
 
-def gold_answer(case: Case) -> str | None:
-    """The reference answer; None where the case has none."""
-    gold = case.gold_standard
-    return None if gold is None else gold.answer or gold.diagnosis
-
-
-def count_outcomes(drawn: Iterable[Drawn], case: Case, before: MonteCarlo) -> MonteCarlo:
+def count_outcomes(
+    drawn: Iterable[Drawn], case: Case, before: MonteCarlo, answers: AnswerMatcher = AnswerMatcher()
+) -> MonteCarlo:
     """`before` and the outcomes of `drawn` together. Truncated and unreadable ones are neither right nor wrong."""
     right = wrong = unparsed = truncated = 0
-    gold = gold_answer(case)
     for text, count, is_truncated in drawn:
-        lines = [line for line in text.splitlines() if line.strip()]
-        answer = parse_answer(lines[-1], case.options) if lines else None
         if is_truncated:
             truncated += count
-        elif answer is None:
-            unparsed += count
-        elif answers_match(answer, gold, case.options):
-            right += count
-        else:
-            wrong += count
+            continue
+        is_right = answers.is_right(case, answers.read(case, last_step(text)))
+        right += count * (is_right is True)
+        wrong += count * (is_right is False)
+        unparsed += count * (is_right is None)
     return before.model_copy(
         update={
             "num_correct": before.num_correct + right,

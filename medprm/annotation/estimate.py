@@ -9,6 +9,7 @@ from typing import Any
 
 from medprm.annotation.first_error import most_measured
 from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings, RetrievalSettings
+from medprm.cases.answers import AnswerSettings, kind_of
 from medprm.cases.schema import CaseSolutions
 from medprm.clients.prices import IMAGE_TOKENS
 from medprm.clients.settings import ModelPrice
@@ -23,6 +24,7 @@ def estimate_run(
     judge: JudgeSettings,
     monte_carlo: MonteCarloSettings,
     experts: ExpertSettings,
+    answers: AnswerSettings,
     judge_price: ModelPrice,
     policy_price: ModelPrice,
 ) -> dict[str, Any]:
@@ -45,7 +47,10 @@ def estimate_run(
     hours = num_reviews * experts.minutes_per_step / 60
     judge_dollars = (judge_input * judge_price.input + judge_output * judge_price.output) / 1e6
     policy_dollars = (policy_input * policy_price.input + policy_output * policy_price.output) / 1e6
-    total = judge_dollars + policy_dollars + hours * experts.dollars_per_hour
+    comparisons = _comparisons(cases, monte_carlo, answers) * judge.max_rounds
+    answers_input, answers_output = comparisons * OTHER_TOKENS, comparisons * judge.max_answer_tokens
+    answers_dollars = (answers_input * judge_price.input + answers_output * judge_price.output) / 1e6
+    total = judge_dollars + policy_dollars + answers_dollars + hours * experts.dollars_per_hour
     return {
         "cases": len(cases),
         "solutions": len(solutions),
@@ -58,7 +63,20 @@ def estimate_run(
             **{"prefixes": num_prefixes, "rollouts_at_most": num_rollouts, "requests_at_most": num_requests},
             **{"output_tokens_at_most": policy_output, "dollars_at_most": policy_dollars},
         },
+        "answers": {
+            **{"calls_at_most": comparisons, "input_tokens_at_most": answers_input},
+            **{"output_tokens_at_most": answers_output, "dollars_at_most": answers_dollars},
+        },
         "experts": {"steps_at_most": num_reviews, "hours": hours, "dollars": hours * experts.dollars_per_hour},
         "dollars_at_most": total,
         "dollars_per_10000_cases_at_most": total / len(cases) * 10_000 if cases else None,
     }
+
+
+def _comparisons(cases: Sequence[CaseSolutions], monte_carlo: MonteCarloSettings, answers: AnswerSettings) -> int:
+    """Pairs for the judge of answers, if no two answers to an open question are alike."""
+    if answers.open != "judge":
+        return 0
+    solutions = [one for item in cases if kind_of(item.case, answers) == "open" for one in item.solutions]
+    num_prefixes = sum(len(one.solution_steps) - 1 for one in solutions)
+    return len(solutions) + num_prefixes * monte_carlo.num_rollouts

@@ -12,6 +12,7 @@ from dataclasses import replace
 from medprm.annotation.consensus import machine_score
 from medprm.annotation.rollouts import Policy, Prefix, StepPrefix, roll_out
 from medprm.annotation.settings import ConsensusSettings, MonteCarloSettings, check_search
+from medprm.cases.answers import AnswerMatcher
 from medprm.cases.schema import Case, MonteCarlo, Sources
 from medprm.cases.verdicts import FIRST_ERROR, SEARCH
 
@@ -24,13 +25,15 @@ def measure_solutions(
     policy: Policy,
     settings: MonteCarloSettings,
     consensus: ConsensusSettings,
+    answers: AnswerMatcher = AnswerMatcher(),
 ) -> list[list[MonteCarlo | None]]:
     """The counts of each solution's prefixes, as `settings.search` asks for them."""
     check_search(settings, consensus)
     if settings.search == "all":
-        counts = iter(roll_out(case, [one for prefixes in solutions for one in prefixes], policy, settings, consensus))
+        together = [one for prefixes in solutions for one in prefixes]
+        counts = iter(roll_out(case, together, policy, settings, consensus, answers))
         return [[next(counts) for _ in prefixes] for prefixes in solutions]
-    return search_first_errors(case, solutions, policy, settings, consensus)
+    return search_first_errors(case, solutions, policy, settings, consensus, answers)
 
 
 def search_first_errors(
@@ -39,6 +42,7 @@ def search_first_errors(
     policy: Policy,
     settings: MonteCarloSettings,
     consensus: ConsensusSettings,
+    answers: AnswerMatcher = AnswerMatcher(),
 ) -> list[list[MonteCarlo | None]]:
     """All solutions are halved together, so that their prefixes share rounds; a shared prefix is measured once.
 
@@ -47,7 +51,8 @@ def search_first_errors(
     by_value = replace(consensus, rule="value")
     measured: Measured = {}
     while wanted := [one for one in (_halfway(each, measured, consensus) for each in solutions) if one]:
-        counts = roll_out(case, [StepPrefix(steps, "unknown") for steps in wanted], policy, settings, by_value)
+        unjudged = [StepPrefix(steps, "unknown") for steps in wanted]
+        counts = roll_out(case, unjudged, policy, settings, by_value, answers)
         for steps, run in zip(wanted, counts, strict=True):
             measured[steps] = run.model_copy(update={"extra": {**(run.extra or {}), SEARCH: FIRST_ERROR}})
     return [[measured.get(one.steps) for one in prefixes] for prefixes in solutions]

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from medprm.annotation.consensus import label_steps
-from medprm.annotation.counts import gold_answer
 from medprm.annotation.expert_queue import StepKey
 from medprm.annotation.settings import ConsensusSettings
-from medprm.cases.answers import answers_match, parse_answer
+from medprm.cases.answers import AnswerMatcher
 from medprm.cases.overlay import solution_name
 from medprm.cases.schema import (
     AnnotationMetadata,
@@ -35,13 +34,12 @@ class Making(NamedTuple):
     date: str | None
 
 
-def with_outcome(item: CaseSolutions, number: int) -> Solution:
+def with_outcome(item: CaseSolutions, number: int, answers: AnswerMatcher) -> Solution:
     """The solution with an id, its answer and whether that is right, where the record does not say so itself."""
-    solution = item.solutions[number]
-    answer = solution.answer or parse_answer(solution.solution_steps[-1].content, item.case.options)
-    gold, is_correct = gold_answer(item.case), solution.is_correct
-    if is_correct is None and answer is not None and gold is not None:
-        is_correct = answers_match(answer, gold, item.case.options)
+    solution, is_correct = item.solutions[number], item.solutions[number].is_correct
+    answer = solution.answer or answers.read(item.case, solution.solution_steps[-1].content)
+    if is_correct is None:
+        is_correct = answers.is_right(item.case, answer)
     given = {"solution_id": solution_name(item.case.case_id, solution, number), "answer": answer}
     return solution.model_copy(update=given | {"is_correct": is_correct})
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from medprm.annotation.counts import Drawn, count_outcomes
 from medprm.annotation.settings import ConsensusSettings, MonteCarloSettings
 from medprm.annotation.stopping import stopping_rule
+from medprm.cases.answers import AnswerMatcher
 from medprm.cases.schema import Case, Label, MonteCarlo
 
 Prefix = tuple[str, ...]
@@ -40,6 +41,7 @@ def roll_out(
     policy: Policy,
     settings: MonteCarloSettings,
     consensus: ConsensusSettings,
+    answers: AnswerMatcher = AnswerMatcher(),
 ) -> list[MonteCarlo]:
     """The counts of each prefix; the plan and why it stopped stand in them."""
     empty = MonteCarlo(num_correct=0, num_wrong=0, num_planned=settings.num_rollouts, policy=policy.name)
@@ -53,7 +55,7 @@ def roll_out(
         drawn = dict(zip(live, policy.draw(case, live, size, number), strict=True))
         for place, one in enumerate(wanted):
             if is_live[place]:
-                counts[place] = count_outcomes(drawn[one.steps], case, counts[place])
+                counts[place] = count_outcomes(drawn[one.steps], case, counts[place], answers)
                 is_live[place] = rule.why_stop(one.judge, counts[place]) is None
         number += 1
     return [rule.stopped(one.judge, run) for one, run in zip(wanted, counts, strict=True)]

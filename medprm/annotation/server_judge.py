@@ -9,17 +9,17 @@ form of the answer, which this module alone decides.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from medprm.annotation.counts import gold_answer
 from medprm.annotation.judging import Citation, Judgement, StepVerdict, all_unknown, as_judgement
 from medprm.annotation.passages import Passage
 from medprm.annotation.settings import JudgeSettings
-from medprm.cases.parsing import parse_json
+from medprm.annotation.structured import Question, StrictForm, UnusableAnswer, ask, read_form
+from medprm.cases.answers import reference_answer
 from medprm.cases.schema import Case, Label
-from medprm.clients.chat import ChatClient, ChatReply, ChatRequest, Message, Unanswered
+from medprm.clients.chat import ChatClient, ChatReply, Message
 from medprm.encoding.turns import render_context
 from medprm.errors import InputError
 
@@ -35,28 +35,20 @@ SYSTEM = (
 )
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class _Citation(_Strict):
+class _Citation(StrictForm):
     passage_id: str
     quote: str
 
 
-class _Step(_Strict):
+class _Step(StrictForm):
     step: int
     verdict: Literal["+", "-", "neutral"]
     reason: str = ""
     citations: list[_Citation] = Field(default_factory=list)
 
 
-class _Answer(_Strict):
+class _Answer(StrictForm):
     steps: list[_Step]
-
-
-class UnusableAnswer(Exception):
-    """An answer that gives no verdicts; the message says why."""
 
 
 class ServerJudge:
@@ -72,32 +64,12 @@ class ServerJudge:
 
     def judge(self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]) -> Judgement:
         messages = self._messages(case, steps, passages)
-        reason, prompt_hash = "never asked", None
-        for number in range(self.settings.max_rounds):
-            request = ChatRequest(STAGE, case, messages, self._request_settings(number), round=number)
-            prompt_hash = request.prompt_hash()
-            try:
-                reply = self.client.ask(request)
-                verdicts = read_answer(reply, len(steps))
-                return as_judgement(verdicts, passages, reply.model, prompt_hash)
-            except UnusableAnswer as error:
-                reason = str(error)
-            except Unanswered:
-                reason = "unanswered"  # no more: what the network did differs between runs, and a record does not
-                break
-        return all_unknown(len(steps), self.model, reason, prompt_hash)
-
-    def _request_settings(self, number: int) -> dict[str, Any]:
-        """Greedy at first; a later round draws, since the greedy answer was of no use."""
-        return {
-            "temperature": 0.0 if number == 0 else 0.7,
-            "seed": number,
-            "max_tokens": self.settings.max_answer_tokens,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "verdicts", "schema": _Answer.model_json_schema()},
-            },
-        }
+        question = Question(STAGE, case, messages, "verdicts", _Answer, self.settings.max_answer_tokens)
+        prompt_hash = question.request(0).prompt_hash()
+        said = ask(self.client, question, lambda reply: read_answer(reply, len(steps)), self.settings.max_rounds)
+        if said.value is None:
+            return all_unknown(len(steps), self.model, said.reason, prompt_hash)
+        return as_judgement(said.value, passages, said.model, prompt_hash)
 
     def _messages(self, case: Case, steps: Sequence[str], passages: Sequence[Passage]) -> tuple[Message, ...]:
         images = tuple(self.case_images(case)) if self.case_images and self.settings.show_images else ()
@@ -119,7 +91,7 @@ def judge_prompt(case: Case, steps: Sequence[str], passages: Sequence[Passage], 
         *([f"Options: {'; '.join(case.options)}"] if case.options else []),
     ]
     if show_answer:
-        answer = gold_answer(case)
+        answer = reference_answer(case)
         if answer is None:
             raise InputError(f"case {case.case_id}: judge.show_answer=true but it has no reference answer")
         parts.append(f"Reference answer: {answer}")
@@ -132,17 +104,7 @@ def judge_prompt(case: Case, steps: Sequence[str], passages: Sequence[Passage], 
 
 def read_answer(reply: ChatReply, num_steps: int) -> list[StepVerdict]:
     """The verdicts in a reply, exactly one a step in order; UnusableAnswer for anything else."""
-    if not reply.choices:
-        raise UnusableAnswer("no choices")
-    choice = reply.choices[0]
-    if choice.finish_reason not in (None, "stop"):
-        raise UnusableAnswer(f"finish_reason {str(choice.finish_reason)[:40]}")
-    if not choice.text or not choice.text.strip():
-        raise UnusableAnswer("an empty answer")
-    try:
-        answer = _Answer.model_validate(parse_json(_bare(choice.text), "the judge's answer"))
-    except (ValidationError, InputError, RecursionError):
-        raise UnusableAnswer("not the JSON that was asked for") from None
+    answer = read_form(reply, _Answer)
     if [one.step for one in answer.steps] != list(range(num_steps)):
         raise UnusableAnswer(f"verdicts on steps {[one.step for one in answer.steps][:20]} of {num_steps}")
     return [
@@ -153,11 +115,3 @@ def read_answer(reply: ChatReply, num_steps: int) -> list[StepVerdict]:
         )
         for one in answer.steps
     ]
-
-
-def _bare(text: str) -> str:
-    """Without the code fence that models put around JSON."""
-    text = text.strip()
-    if text.startswith("```") and text.endswith("```"):
-        text = text[3:-3].removeprefix("json").strip()
-    return text

@@ -19,9 +19,18 @@ from medprm.errors import InputError
 STAGE = "monte_carlo"
 ROUND_STRIDE = 1000  # rounds of one draw: its number times this, plus the times that it was asked for the rest
 SYSTEM = (
-    "Solve the medical case step by step, one step a line. End with a line of the form: The answer is ... , with the "
-    "text of one option where options are given."
+    "Solve the medical case step by step, one step a line. End with a line of the form: The answer is ... , with {}."
 )
+# By the setting, never by the case: what kind the reference answer is would tell the policy something of it.
+ASKED_FOR = {
+    "auto": "the text of one option where options are given",
+    "choice": "the text of one option",
+    "yes_no": "yes, no or maybe",
+    "number": "one number and its unit",
+    "icd10": "one ICD-10 code",
+    "diagnosis": "the name of one diagnosis and nothing else",
+    "open": "as few words as it takes",
+}
 CONTINUE = "The solution so far:\n{steps}\nGo on with the next steps; do not repeat these."
 
 
@@ -34,8 +43,10 @@ class ServerPolicy:
         settings: MonteCarloSettings,
         case_images: Callable[[Case], Sequence[bytes]] | None = None,
         seed: int = 0,
+        answer_kind: str = "auto",
     ) -> None:
         self.client = client
+        self.system = SYSTEM.format(ASKED_FOR[answer_kind])
         self.settings = settings
         self.case_images = case_images
         self.seed = seed
@@ -81,5 +92,5 @@ class ServerPolicy:
         said = "\n".join(steps)
         if self.settings.continuation == "prompt":
             prompt = f"{asked}\n{CONTINUE.format(steps=said)}" if steps else asked
-            return (Message("system", SYSTEM), Message("user", prompt, images))
-        return (Message("system", SYSTEM), Message("user", asked, images), Message("assistant", said + "\n"))
+            return (Message("system", self.system), Message("user", prompt, images))
+        return (Message("system", self.system), Message("user", asked, images), Message("assistant", said + "\n"))

@@ -39,7 +39,7 @@ class Message:
 class ChatRequest:
     """One purchase. `round` counts what was asked again because the answer could not be used."""
 
-    stage: str  # solutions, judge or monte_carlo: the line of the ledger
+    stage: str  # solutions, judge, answers or monte_carlo: the line of the ledger
     case: Case  # whose data this is: the guard decides by it where the request may go
     messages: tuple[Message, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # temperature, n, max_tokens, response_format, ...

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
+from medprm.annotation.answer_judge import ServerAnswerJudge
 from medprm.annotation.estimate import estimate_run
 from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import read_truth, review
@@ -32,6 +33,7 @@ from medprm.annotation.rollouts import Policy, StepPrefix
 from medprm.annotation.rule_judge import RuleJudge
 from medprm.annotation.server_judge import ServerJudge
 from medprm.annotation.server_policy import ServerPolicy
+from medprm.cases.answers import AnswerMatcher
 from medprm.cases.folder import open_data
 from medprm.cases.jsonl import read_cases, read_records, write_records
 from medprm.cases.schema import Case, CaseSolutions, JudgeVerdict, Record, Solution
@@ -88,17 +90,20 @@ class Annotators(NamedTuple):
     evidence: EvidenceFinder
     judge: Judge
     policy: Policy
+    answers: AnswerMatcher
 
 
 def run(config: AnnotateConfig) -> Path:
     """Annotate as the settings say; returns the folder of the results."""
     source = open_source(config)
     cases = read_cases(source.cases, require_steps=True)[: config.max_cases]
+    kinds = AnswerMatcher(config.answers).check(item.case for item in cases)
     if config.estimate:
         print(json.dumps(estimate(cases, config), indent=2))
         return Path(config.output_dir)
     folder = begin(config)
-    save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date)
+    save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date, answers=kinds)
+    logger.info("answers: %s", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
     with ExitStack() as open_things:
         journal = open_things.enter_context(Journal(folder / "journal.sqlite", is_paid=is_paid(config)))
         annotators = make_annotators(config, source, journal, open_things)
@@ -158,18 +163,20 @@ def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str
     """What the run would cost at most; a server without a price here is taken to be ours."""
     prices = PriceList(config.prices, is_free=False)
     judge, policy = (prices.price(one.model) or ModelPrice() for one in (config.judge_server, config.policy_server))
-    return estimate_run(cases, config.retrieval, config.judge, config.monte_carlo, config.expert, judge, policy)
+    settings = (config.retrieval, config.judge, config.monte_carlo, config.expert, config.answers)
+    return estimate_run(cases, *settings, judge, policy)
 
 
 def make_annotators(config: AnnotateConfig, source: Source, journal: Journal, open_things: ExitStack) -> Annotators:
     """Index, judge and policy, as the settings name them."""
     guard = Guard(config.guard, source.image_root)
-    evidence, judge = make_evidence(config, source), make_judge(config, source, guard, journal)
+    evidence = make_evidence(config, source)
+    judge, answers = make_judges(config, source, guard, journal)
     if config.monte_carlo.policy == "server":
-        return Annotators(evidence, judge, make_server_policy(config, source, guard, journal))
+        return Annotators(evidence, judge, make_server_policy(config, source, guard, journal), answers)
     num_processes = num_sampling_processes(config)
     policy = LocalPolicy(shipped_base(), source.image_root, config.monte_carlo, journal, config.seed, num_processes)
-    return Annotators(evidence, judge, open_things.enter_context(policy))
+    return Annotators(evidence, judge, open_things.enter_context(policy), answers)
 
 
 def make_evidence(config: AnnotateConfig, source: Source) -> EvidenceFinder:
@@ -184,16 +191,20 @@ def is_paid(config: AnnotateConfig) -> bool:
     return any(zone_of(url, config.guard.site_hosts) == "outside" for url in urls)
 
 
-def make_judge(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Judge:
+def make_judges(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> tuple[Judge, AnswerMatcher]:
+    """The judge of steps, and whoever compares answers; a server serves both within the limits of one client."""
     if config.judge.kind == "rule":
-        return RuleJudge(config.judge.unseen)  # type: ignore[arg-type]
+        return RuleJudge(config.judge.unseen), AnswerMatcher(config.answers)  # type: ignore[arg-type]
     client = OpenAIClient(config.judge_server, config.prices, guard, journal, config.budget_dollars)
-    return ServerJudge(client, config.judge, image_files(source, config.judge.max_image_pixels))
+    judge = ServerJudge(client, config.judge, image_files(source, config.judge.max_image_pixels))
+    by_judge = ServerAnswerJudge(client, config.judge) if config.answers.open == "judge" else None
+    return judge, AnswerMatcher(config.answers, by_judge)
 
 
 def make_server_policy(config: AnnotateConfig, source: Source, guard: Guard, journal: Journal) -> Policy:
     client = OpenAIClient(config.policy_server, config.prices, guard, journal, config.budget_dollars)
-    return ServerPolicy(client, config.monte_carlo, image_files(source, config.judge.max_image_pixels), config.seed)
+    images = image_files(source, config.judge.max_image_pixels)
+    return ServerPolicy(client, config.monte_carlo, images, config.seed, config.answers.kind)
 
 
 def num_sampling_processes(config: AnnotateConfig) -> int:
@@ -235,13 +246,14 @@ def machine_records(cases: Sequence[CaseSolutions], annotators: Annotators, conf
 
 def annotate_case(item: CaseSolutions, annotators: Annotators, config: AnnotateConfig) -> list[Record]:
     """Retrieval and judge for every solution; then the rollouts of all their prefixes together."""
-    solutions = [with_outcome(item, number) for number in range(len(item.solutions))]
+    solutions = [with_outcome(item, number, annotators.answers) for number in range(len(item.solutions))]
     verdicts = [judge_solution(item, one, annotators) for one in solutions]
     wanted = [
         [StepPrefix(tuple(one.step_texts[: place + 1]), said[place].verdict) for place in range(len(said) - 1)]
         for one, said in zip(solutions, verdicts, strict=True)
     ]
-    counts = measure_solutions(item.case, wanted, annotators.policy, config.monte_carlo, config.consensus)
+    sampling = (annotators.policy, config.monte_carlo, config.consensus, annotators.answers)
+    counts = measure_solutions(item.case, wanted, *sampling)
     return [
         as_record(item, one, said, measured, making(config))
         for one, said, measured in zip(solutions, verdicts, counts, strict=True)

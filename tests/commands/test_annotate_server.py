@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stub_server
-from annotation_run import annotate_config, write_inputs
+from annotation_run import annotate_config, open_records, write_inputs
 from omegaconf import OmegaConf
 
+from medprm.annotation.settings import JudgeSettings
+from medprm.cases.answers import AnswerSettings
 from medprm.cases.jsonl import read_records
 from medprm.clients.settings import ModelPrice, PriceSettings
 from medprm.commands import annotate
 from medprm.config import AnnotateConfig
+from medprm.errors import InputError
 from medprm.run import RunStopped
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +32,9 @@ from medprm.commands import annotate
 from medprm.config import AnnotateConfig, typed
 annotate.run(typed(OmegaConf.load(sys.argv[1]), AnnotateConfig))
 """
+
+
+NAMES = ("correct", "wrong", "unparsed")
 
 
 def attempts(folder: Path) -> list[tuple]:
@@ -148,3 +154,68 @@ def test_a_case_of_an_unnamed_source_stays_on_this_machine(tmp_path: Path) -> No
     with pytest.raises(Exception, match=r"case case-0: not sent: source 'made_up' may go as far as zone machine"):
         annotate.run(config)
     assert attempts(tmp_path / "out") == []
+
+
+def test_open_answers_are_compared_by_the_judge(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", open_records(num_cases=6))
+    changes = {"answers": AnswerSettings(open="judge"), "judge": JudgeSettings(kind="server", max_rounds=2)}
+    with stub_server.started() as url:
+        annotate.run(annotate_config(inputs, tmp_path / "judged", url, **changes))
+        seen = stub_server.counts(url)["seen"]
+        annotate.run(annotate_config(inputs, tmp_path / "by_text", url))
+    assert set(seen.values()) == {1}
+    judged, by_text = (list(read_records(tmp_path / name / "labelled.jsonl")) for name in ("judged", "by_text"))
+    assert [one.is_correct for one in judged] == [True, True, False] * 2
+    assert [one.is_correct for one in by_text] == [True, False, False] * 2
+    rollouts = [
+        [run for record in records for step in record.solution_steps for run in step.sources.monte_carlo]  # type: ignore[union-attr]
+        for records in (judged, by_text)
+    ]
+    right, wrong, unparsed = ([sum(getattr(one, f"num_{name}") for one in runs) for runs in rollouts] for name in NAMES)
+    assert right[0] > right[1] and wrong[0] < wrong[1] and unparsed[0] > 0
+    ledger = json.loads((tmp_path / "judged" / "ledger.json").read_text())
+    # Of each case at most four texts need it: two on the left in other words, one on the right, `?`.
+    assert 6 <= ledger["stages"]["answers"]["num_calls"] <= 6 * 3
+    assert "answers" not in json.loads((tmp_path / "by_text" / "ledger.json").read_text())["stages"]
+    assert json.loads((tmp_path / "judged" / "run.json").read_text())["answers"] == {"open": 6}
+
+
+def test_a_judge_that_fails_leaves_open_answers_unparsed(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", open_records(num_cases=3, question="fault=refusal"))
+    changes = {"answers": AnswerSettings(open="judge"), "judge": JudgeSettings(kind="server", max_rounds=2)}
+    with stub_server.started() as url:
+        annotate.run(annotate_config(inputs, tmp_path / "out", url, **changes))
+    records = list(read_records(tmp_path / "out" / "labelled.jsonl"))
+    assert [one.is_correct for one in records] == [True, None, None]  # the first is the reference itself
+    outcomes = [
+        step.sources.outcome[0].verdict for one in records for step in one.solution_steps if step.sources.outcome
+    ]  # type: ignore[union-attr]
+    assert outcomes == ["correct", "unknown", "unknown"]
+    runs = [run for one in records for step in one.solution_steps for run in step.sources.monte_carlo]  # type: ignore[union-attr]
+    assert sum(run.num_wrong for run in runs) == 0
+
+
+def test_an_estimate_counts_comparisons_of_open_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = write_inputs(tmp_path / "in", open_records(num_cases=2))
+    prices = PriceSettings(models={"stub": ModelPrice(input=1.0, output=10.0)})
+    estimated = []
+    for open_by in ("text", "judge"):
+        answers = AnswerSettings(open=open_by)
+        config = annotate_config(inputs, tmp_path / "out", "http://127.0.0.1:9/v1", prices=prices, answers=answers)
+        config.estimate = True
+        annotate.run(config)
+        estimated.append(json.loads(capsys.readouterr().out))
+    none, some = (one["answers"] for one in estimated)
+    assert none["calls_at_most"] == 0 and none["dollars_at_most"] == 0
+    # Two solutions of three steps: an answer each, and 16 rollouts from each of two prefixes, in three rounds.
+    assert some["calls_at_most"] == 2 * (1 + 2 * 16) * 3
+    assert some["dollars_at_most"] == pytest.approx(some["calls_at_most"] * (500 * 1.0 + 1024 * 10.0) / 1e6)
+    totals = [one["dollars_at_most"] for one in estimated]
+    assert totals[1] - totals[0] == pytest.approx(some["dollars_at_most"])
+
+
+def test_settings_of_answers_that_do_nothing() -> None:
+    with pytest.raises(InputError, match=r"answers.open=judge with judge.kind=rule: only a server"):
+        AnnotateConfig(cases="a.jsonl", answers=AnswerSettings(open="judge"))
+    with pytest.raises(InputError, match="the phantom's questions all have options"):
+        AnnotateConfig(answers=AnswerSettings(kind="number"))
