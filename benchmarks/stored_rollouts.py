@@ -5,6 +5,7 @@ In: shares of steps by verdict and chance, numbers of cases, a seed. Out: `CaseD
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from medprm.annotation.settings import MonteCarloSettings
 from medprm.cases.jsonl import read_cases
 from medprm.cases.schema import Case, GoldStandard, Label
 from medprm.clients.journal import Journal
-from medprm.commands.annotate import judge_solution, make_annotators, open_source
+from medprm.commands.annotate_cases import judge_solution
+from medprm.commands.annotators import Workshop, make_annotators, open_source
 from medprm.config import AnnotateConfig
 
 NUM_PLANNED = 32
@@ -123,12 +125,13 @@ def draw_phantom(folder: Path, num_cases: int) -> list[CaseDraws]:
     (folder / "run").mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     found = []
-    with Journal(folder / "run" / "journal.sqlite", is_paid=False) as journal:
-        annotators = make_annotators(config, source, journal)
+    with ExitStack() as opened:
+        journal = opened.enter_context(Journal(folder / "run" / "journal.sqlite", is_paid=False))
+        annotators = make_annotators(Workshop(config, source, folder / "run", journal, opened))
         for item in read_cases(source.cases, require_steps=True)[:num_cases]:
             solutions = []
             for solution in item.solutions:
-                verdicts = judge_solution(item, solution, annotators, config)
+                verdicts = judge_solution(item, solution, annotators)
                 texts = tuple(solution.step_texts)
                 solutions.append(
                     [StepPrefix(texts[: place + 1], verdicts[place].verdict) for place in range(len(texts) - 1)]

@@ -4,8 +4,9 @@ In: the composed mapping of `conf/`. Out: `TrainConfig`, `EvaluateConfig` or `An
 Light: no torch, no transformers, so that `--help` is quick. Rooms never import this file.
 """
 
+import re
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,6 +17,9 @@ from medprm.annotation.settings import (
     MonteCarloSettings,
     RetrievalSettings,
     SimulatedSettings,
+    SolutionSettings,
+    StageSettings,
+    check_fitted,
     check_search,
 )
 from medprm.cases.phantom.settings import PhantomSettings
@@ -29,6 +33,7 @@ from medprm.scoring.settings import ScoringSettings
 from medprm.training.planning import PlanningSettings, stage_of
 from medprm.training.settings import PackingSettings, TrainingSettings
 
+RUN_STAGES = ("solutions", "machines", "experts")
 WANDB_MODES = ("disabled", "offline", "online")
 BUILT_IN = "cxr"
 PHANTOM_CASES = 32  # what annotate does of the phantom in about three minutes on two cores
@@ -213,6 +218,15 @@ class AnnotateConfig:
     image_root: str | None = None
     # Only the first so many cases; null: all of a file, PHANTOM_CASES of the phantom's.
     max_cases: int | None = None
+    # What is done, from the first on: solutions (for cases that have none), machines (judge and rollouts), experts.
+    stages: list[str] = field(default_factory=lambda: list(RUN_STAGES))
+    # i/n: only every n-th case, from case i on (0 <= i < n), as one task of a SLURM array; null: all of them.
+    shard: str | None = None
+    # n: put the shards 0/n to n-1/n of this run together, and go on with the experts; null: there are none.
+    merge_shards: int | None = None
+    # Which stage of a project this is, and its gates.
+    stage: StageSettings = field(default_factory=StageSettings)
+    solutions: SolutionSettings = field(default_factory=SolutionSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
     monte_carlo: MonteCarloSettings = field(default_factory=MonteCarloSettings)
@@ -224,6 +238,8 @@ class AnnotateConfig:
     judge_server: ServerSettings = field(default_factory=ServerSettings)
     # monte_carlo.policy=server: where it is.
     policy_server: ServerSettings = field(default_factory=ServerSettings)
+    # Name -> server of a policy that makes solutions; empty: the Monte Carlo policy makes them.
+    solution_servers: dict[str, ServerSettings] = field(default_factory=dict)
     # Where cases may go.
     guard: GuardSettings = field(default_factory=GuardSettings)
     # What models outside cost.
@@ -247,6 +263,8 @@ class AnnotateConfig:
         if not self.is_phantom and self.expert.kind == "simulated":
             raise InputError("expert.kind=simulated knows the truth of the phantom only, not of cases of your own")
         check_search(self.monte_carlo, self.consensus)
+        check_fitted(self.monte_carlo, self.consensus)
+        self._check_parts()
         if self.is_phantom and self.answers != AnswerSettings():
             raise InputError("answers.* is set but the phantom's questions all have options: it would change nothing")
         if self.answers.open == "judge" and self.judge.kind != "server":
@@ -263,11 +281,26 @@ class AnnotateConfig:
                     f"{name} is {kind!r} and {name}_server.base_urls is {list(server.base_urls)}: addresses go with a "
                     "server, and only with one"
                 )
+            if server.base_urls and not server.model:
+                raise InputError(f"{name}_server.model is empty; name the model to ask for: {name}_server.model=NAME")
         if self.expert.kind == "auto":
             self.expert.kind = "simulated" if self.is_phantom else "none"
         if self.is_phantom and self.max_cases is None:
             self.max_cases = PHANTOM_CASES
         _check_null_or_positive("num_threads", self.num_threads)
+
+    def _check_parts(self) -> None:
+        """Stages, shards, and the servers of solutions."""
+        if not self.stages or self.stages != list(RUN_STAGES[: len(self.stages)]):
+            raise InputError(f"stages={self.stages}; expected {list(RUN_STAGES)}, or the first one or two of them")
+        if self.shard is not None:
+            parse_shard(self.shard)
+            if self.merge_shards is not None:
+                raise InputError(f"shard={self.shard} and merge_shards={self.merge_shards}: one first, then the other")
+        _check_null_or_positive("merge_shards", self.merge_shards)
+        for name, server in self.solution_servers.items():
+            if not server.base_urls or not server.model:
+                raise InputError(f"solution_servers.{name}: expected base_urls=[http://HOST:PORT/v1] and model=NAME")
 
     @property
     def is_phantom(self) -> bool:
@@ -329,6 +362,21 @@ def typed(composed: DictConfig, schema: type[Config]) -> Config:
     unread = next(NOT_READ[verb] for verb, one in SCHEMAS.items() if one is schema)
     values = {name: value for name, value in values.items() if name not in unread}
     return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values)))
+
+
+class Shard(NamedTuple):
+    """One of `num` parts of the cases, counted from 0."""
+
+    index: int
+    num: int
+
+
+def parse_shard(text: str) -> Shard:
+    """`3/16` -> shard 3 of 16."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not int(found[1]) < int(found[2]):
+        raise InputError(f"shard={text}; expected i/n with 0 <= i < n, such as 0/16 to 15/16")
+    return Shard(int(found[1]), int(found[2]))
 
 
 def _check_combination(tuning: str, stage: str, training: TrainingSettings) -> None:

@@ -24,10 +24,11 @@ CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
 SCALE_ALONE = ("model", "tuning", "deepspeed")
+OF_ANNOTATE = ("judge", "policy", "prices", "retrieval", "stage")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "scale", "sweep", "prices", "retrieval")
+    if path.parent.name not in ("experiment", "scale", "sweep", *OF_ANNOTATE)
 )
 
 
@@ -218,6 +219,31 @@ def test_every_way_to_search_composes() -> None:
 def test_every_option_composes(option: str) -> None:
     group, name = option.split("=")
     train(option, *(needs_path(name) if group == "data" else ["scale=gpu"]))
+
+
+@pytest.mark.parametrize(
+    "option", sorted(f"{group}={path.stem}" for group in OF_ANNOTATE for path in (CONF / group).glob("*.yaml"))
+)
+def test_every_option_of_annotate_composes(option: str) -> None:
+    needed = {
+        "judge=server": ["judge_server.model=a"],
+        "policy=server": ["policy_server.model=a"],
+        "policy=vllm": ["policy_server.model=a"],
+        "stage=pilot": ["stage.previous=a"],
+        "stage=full": ["stage.previous=a"],
+    }
+    config = typed(composed("annotate", option, *needed.get(option, [])), AnnotateConfig)
+    group, name = option.split("=")
+    if group == "stage":
+        cases = {"prototype": 50, "pilot": 500, "full": 45_000}
+        assert config.stage.name == name and config.stage.min_cases == cases.get(name)
+        assert config.max_cases == cases.get(name, 32)
+        assert (config.expert.num_experts, config.expert.double_share > 0) == (
+            (3, True) if config.stage.previous else (1, False)
+        )
+    if group in ("judge", "policy") and option in needed:
+        with pytest.raises(InputError, match="_server.model is empty; name the model to ask for"):
+            typed(composed("annotate", option), AnnotateConfig)
 
 
 def test_the_scales_differ() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from medprm.annotation.counts import chance_of_change, is_decided, num_remaining
-from medprm.annotation.settings import SCORE_ABOVE_ZERO, ConsensusSettings
+from medprm.annotation.settings import FITTED_RULES, SCORE_ABOVE_ZERO, ConsensusSettings
 from medprm.cases.schema import Label, MonteCarlo, Sources, Step
 from medprm.cases.verdicts import LATER_SUCCESS, is_searched, majority, share_so_far
 from medprm.errors import InputError
@@ -53,7 +53,7 @@ def fuse_machines(judge: Label, score: float | None, settings: ConsensusSettings
     """The rule itself; `score` None: too few readable rollouts."""
     if settings.rule == "judge":
         return Fused(judge, UNCERTAIN, "judge_only") if judge != "unknown" else UNRESOLVED
-    if score is None:
+    if score is None or settings.rule in FITTED_RULES:  # nothing is fitted before experts have spoken
         return UNRESOLVED
     if settings.rule == "value":
         return Fused("correct" if score > 0 else "incorrect", min(max(score, 1 - score), MOST_CONFIDENT), "mc_value")
@@ -65,6 +65,14 @@ def fuse_machines(judge: Label, score: float | None, settings: ConsensusSettings
     if judge == "incorrect" and score < settings.mc_incorrect_below:
         return Fused("incorrect", min(1.0 - score, MOST_CONFIDENT), "rag_mc_consensus")
     return UNRESOLVED
+
+
+def by_chance(chance: float, settings: ConsensusSettings) -> Fused:
+    """The label of a rule that gives a chance of correct."""
+    certainty = max(chance, 1 - chance)
+    if certainty < settings.certain_from:
+        return UNRESOLVED
+    return Fused("correct" if chance >= 0.5 else "incorrect", min(certainty, MOST_CONFIDENT), settings.rule)
 
 
 def judge_verdict(sources: Sources) -> Label:
@@ -90,15 +98,23 @@ def label_step(step: Step, sources: Sources, settings: ConsensusSettings) -> Ste
     return _derived(step, sources, fuse(sources, settings))
 
 
-def label_steps(steps: Sequence[Step], sources: Sequence[Sources], settings: ConsensusSettings) -> list[Step]:
+def label_steps(
+    steps: Sequence[Step],
+    sources: Sequence[Sources],
+    settings: ConsensusSettings,
+    chances: Sequence[float] | None = None,
+) -> list[Step]:
     """All steps of a solution: as `label_step`, and what the settings say of the answer and of what follows an error.
 
-    An expert's verdict stands everywhere. UndecidedError where a search for the first error leaves the rule open.
+    `chances` of correct come from a rule that is fitted on what experts said. An expert's verdict stands everywhere.
+    UndecidedError where a search for the first error leaves the rule open.
     """
     labelled, has_error = [], False
     last_success = last_measured_success(sources, settings)
     for number, (step, given) in enumerate(zip(steps, sources, strict=True)):
         fused = fuse(given, settings)
+        if chances is not None and fused.method != "expert_verified":
+            fused = by_chance(chances[number], settings)
         if number < last_success and not given.monte_carlo and fused.method != "expert_verified":
             fused = _before_success(judge_verdict(given), settings)
         if fused.method != "expert_verified":

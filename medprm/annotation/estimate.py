@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from medprm.annotation.first_error import most_measured
-from medprm.annotation.settings import ExpertSettings, JudgeSettings, MonteCarloSettings, RetrievalSettings
+from medprm.annotation.settings import (
+    ExpertSettings,
+    JudgeSettings,
+    MonteCarloSettings,
+    RetrievalSettings,
+    SolutionSettings,
+)
 from medprm.cases.answers import AnswerSettings, kind_of
-from medprm.cases.schema import CaseSolutions
+from medprm.cases.schema import CaseSolutions, Solution, Step
 from medprm.clients.prices import IMAGE_TOKENS
 from medprm.clients.settings import ModelPrice
 
@@ -25,10 +31,15 @@ def estimate_run(
     monte_carlo: MonteCarloSettings,
     experts: ExpertSettings,
     answers: AnswerSettings,
+    made: SolutionSettings,
     judge_price: ModelPrice,
     policy_price: ModelPrice,
+    maker_prices: Sequence[ModelPrice],
 ) -> dict[str, Any]:
-    """Upper numbers of the whole run."""
+    """Upper numbers of the whole run. Solutions that are still to be made are taken to have the most steps."""
+    num_unsolved = sum(not item.solutions for item in cases)
+    making = _making(num_unsolved, made, maker_prices)
+    cases = [item if item.solutions else _with_longest(item, made, len(maker_prices)) for item in cases]
     solutions = [one for item in cases for one in item.solutions]
     num_steps = sum(len(one.solution_steps) for one in solutions)
     step_tokens = [sum(len(text.encode()) for text in one.step_texts) // BYTES_A_TOKEN for one in solutions]
@@ -50,11 +61,14 @@ def estimate_run(
     comparisons = _comparisons(cases, monte_carlo, answers) * judge.max_rounds
     answers_input, answers_output = comparisons * OTHER_TOKENS, comparisons * judge.max_answer_tokens
     answers_dollars = (answers_input * judge_price.input + answers_output * judge_price.output) / 1e6
-    total = judge_dollars + policy_dollars + answers_dollars + hours * experts.dollars_per_hour
+    total = (
+        making["dollars_at_most"] + judge_dollars + policy_dollars + answers_dollars + hours * experts.dollars_per_hour
+    )
     return {
         "cases": len(cases),
         "solutions": len(solutions),
         "steps": num_steps,
+        "making_solutions": making,
         "judge": {
             **{"calls": len(solutions), "input_tokens": judge_input},
             **{"output_tokens_at_most": judge_output, "dollars_at_most": judge_dollars},
@@ -71,6 +85,27 @@ def estimate_run(
         "dollars_at_most": total,
         "dollars_per_10000_cases_at_most": total / len(cases) * 10_000 if cases else None,
     }
+
+
+def _making(num_cases: int, settings: SolutionSettings, prices: Sequence[ModelPrice]) -> dict[str, Any]:
+    """Texts of candidate solutions, drawn again up to `max_rounds` times."""
+    num_texts = num_cases * (settings.num * settings.max_rounds + settings.greedy)
+    num_requests = num_cases * (settings.max_rounds + settings.greedy)
+    tokens = num_texts * settings.max_new_tokens
+    dollars = sum(num_requests * OTHER_TOKENS * one.input + tokens * one.output for one in prices) / 1e6
+    return {
+        "cases": num_cases,
+        "texts_at_most": num_texts * len(prices),
+        "output_tokens_at_most": tokens * len(prices),
+        "dollars_at_most": dollars,
+    }
+
+
+def _with_longest(item: CaseSolutions, settings: SolutionSettings, num_policies: int) -> CaseSolutions:
+    """The case with as many and as long solutions as may be made for it."""
+    text = "x" * (BYTES_A_TOKEN * settings.max_new_tokens // settings.max_steps)
+    steps = tuple(Step(step_id=place, content=text) for place in range(settings.max_steps))
+    return CaseSolutions(item.case, [Solution(solution_steps=steps)] * settings.num * num_policies)
 
 
 def _comparisons(cases: Sequence[CaseSolutions], monte_carlo: MonteCarloSettings, answers: AnswerSettings) -> int:

@@ -1,7 +1,7 @@
 """Which steps the experts see, and in which order.
 
-In: steps with the machines' verdicts. Out: the queue, ranked by the expected value of a review and capped by budget;
-what a simulated expert says. Expected value: the expert's accuracy minus the chance that the best guess is right
+In: steps with the machines' verdicts. Out: the queue, ranked by the expected value of a review and capped by budget.
+Expected value: the expert's accuracy minus the chance that the best guess is right
 anyway.
 """
 
@@ -139,17 +139,6 @@ def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
     }
 
 
-def simulated_verdict(key: StepKey, truth: Label, settings: ExpertSettings) -> ExpertVerdict:
-    """What the simulated expert says of a step: always the same of the same step."""
-    rng = np.random.default_rng(_number(f"{settings.seed} {tuple(key)}"))
-    verdict: Label = truth
-    if rng.random() < settings.cannot_tell:
-        verdict = "unknown"
-    elif rng.random() >= settings.accuracy:
-        verdict = "incorrect" if truth == "correct" else "correct"
-    return ExpertVerdict(verdict=verdict, expert_id="simulated_expert", seconds=60.0 * settings.minutes_per_step)
-
-
 def best_guess(step: QueuedStep, chance: float, expert: Sequence[ExpertVerdict] = ()) -> Label:
     """A label whatever happens, for measuring: the expert's, else the machines', else the likelier one."""
     said = majority([one.verdict for one in expert])
@@ -165,7 +154,3 @@ def disputed_share(steps: Sequence[QueuedStep]) -> float:
 
 def _shuffled(key: StepKey) -> str:
     return hashlib.sha256(str(tuple(key)).encode()).hexdigest()
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medprm.annotation.calibration import step_chances
+from medprm.annotation.calibration import LEAST_VERDICTS, step_chances
+from medprm.annotation.dawid_skene import consensus_chances
 from medprm.annotation.expert_files import read_expert_file
 from medprm.annotation.expert_queue import (
     QueuedStep,
@@ -19,10 +20,10 @@ from medprm.annotation.expert_queue import (
     pick_queue,
     rank_steps,
     review_value,
-    simulated_verdict,
 )
 from medprm.annotation.labels_report import Measured
-from medprm.annotation.settings import ExpertSettings
+from medprm.annotation.settings import FITTED_RULES, ConsensusSettings, ExpertSettings
+from medprm.annotation.simulated_experts import panel_verdicts
 from medprm.cases.schema import ExpertVerdict, Label
 from medprm.errors import InputError
 
@@ -46,7 +47,7 @@ def review(
     """Rank the steps, send the best to the experts within the budget, and take what they have said."""
 
     def would_say(key: StepKey) -> tuple[ExpertVerdict, ...]:
-        return (simulated_verdict(key, truth[key], settings),)
+        return panel_verdicts(key, truth[key], settings)
 
     experts: dict[StepKey, tuple[ExpertVerdict, ...]] = read_expert_file(Path(settings.path)) if settings.path else {}
     unknown_keys = experts.keys() - {one.key for one in steps}
@@ -77,3 +78,23 @@ def pilot_keys(steps: Sequence[QueuedStep], settings: ExpertSettings, seed: int)
     num = min(int(settings.pilot_share * len(steps)), most_reviews(steps, settings))
     places = np.random.default_rng(seed).permutation(len(steps))[:num]
     return [steps[place].key for place in sorted(places.tolist())]
+
+
+def fitted_chances(measured: Measured, consensus: ConsensusSettings) -> dict[StepKey, float] | None:
+    """P(correct) of every step by a rule that is fitted on what the experts said; None for other rules, or too few."""
+    if consensus.rule not in FITTED_RULES:
+        return None
+    chances: Sequence[float] | np.ndarray | None
+    if consensus.rule == "dawid_skene":
+        chances = consensus_chances(measured.steps, measured.experts)
+    else:
+        found, is_fitted = step_chances(measured.steps, measured.experts)
+        chances = found if is_fitted else None
+    if chances is None:
+        logger.warning(
+            "consensus.rule=%s needs %d experts' decisions, right and wrong steps among them; there are %d with a "
+            "verdict: the other steps stay unknown",
+            *(consensus.rule, LEAST_VERDICTS, len(measured.experts)),
+        )
+        return None
+    return {step.key: float(chance) for step, chance in zip(measured.steps, chances, strict=True)}

@@ -48,6 +48,7 @@ class Measured(NamedTuple):
     experts: Experts
     truth: Mapping[StepKey, Label]
     would_say: Callable[[StepKey], Sequence[ExpertVerdict]] | None  # what a simulated expert would say of any step
+    fitted: Mapping[StepKey, Label] | None = None  # labels of a rule that was fitted on the experts
 
 
 def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[str, Any]:
@@ -82,7 +83,9 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
     steps, guessed = measured.steps, zip(measured.steps, measured.chances, strict=True)
     judge: list[Label] = [one.judge for one in steps]
     fused: list[Label] = [one.label for one in steps]
-    reviewed: list[Label] = [_with_expert(one, measured.experts) for one in steps]
+    labels: dict[StepKey, Label] = {one.key: one.label for one in steps}
+    labels |= measured.fitted or {}
+    reviewed: list[Label] = [_with_expert(one, measured.experts, labels[one.key]) for one in steps]
     fitted = consensus_chances(steps, measured.experts)
     dawid_skene: list[Label] = [] if fitted is None else ["correct" if one >= 0.5 else "incorrect" for one in fitted]
     rows = {
@@ -110,9 +113,9 @@ def write_report(folder: Path, report: Mapping[str, Any], title: str, notes: Seq
         draft.write_text(page, encoding="utf-8")
 
 
-def _with_expert(step: QueuedStep, experts: Experts) -> Label:
-    given = experts.get(step.key, ())
-    return best_guess(step, 0.5, given) if given and any(one.verdict != "unknown" for one in given) else step.label
+def _with_expert(step: QueuedStep, experts: Experts, label: Label) -> Label:
+    said = majority([one.verdict for one in experts.get(step.key, ())])
+    return said if said != "unknown" else label
 
 
 def _by_score(step: QueuedStep, threshold: float) -> Label:
@@ -178,6 +181,7 @@ def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_boot
         "judge, monte_carlo_half": (rows["judge"], rows["monte_carlo_half"]),
         "judge, expert": (rows["judge"], expert),
         "monte_carlo_half, expert": (rows["monte_carlo_half"], expert),
+        "machines, expert": (rows["hybrid_before_experts"], expert),
     }
     ids = [one.group_id for one in measured.steps]
     return {name: _pair(first, second, ids, num_bootstrap) for name, (first, second) in pairs.items()}

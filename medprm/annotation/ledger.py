@@ -1,10 +1,13 @@
-"""The ledger: what annotation cost, by stage, per label and per 10,000 cases.
+"""The ledger: what annotation cost, by stage, by case, per label and per 10,000 cases.
 
-In: the journal, numbers of experts and labels, settings. Out: one JSON object. Dollars are those of the journal: what
-was bought, by the price of the model that answered, and what was under way at a kill at its worst price.
+In: the journals, numbers of experts and labels, settings. Out: one JSON object, and a table by case and stage. Dollars
+are those of the journal: what was bought, by the price of the model that answered, and what was under way at a kill at
+its worst price.
 """
 
+import csv
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +16,10 @@ from medprm.cases.atomic import replaced_file
 from medprm.clients.journal import Journal
 
 CASES = 10_000
-BY_STAGE = """
-select stage, count(*), sum(state='ok'), sum(state='failed'), sum(state='lost'), count(distinct key),
-  sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(dollars), coalesce(sum(seconds), 0)
-from attempts group by stage order by stage
-"""
+SUMS = """count(*), sum(state='ok'), sum(state='failed'), sum(state='lost'), count(distinct key),
+  sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(dollars), coalesce(sum(seconds), 0)"""
+BY_STAGE = f"select stage, {SUMS} from attempts group by stage order by stage"
+BY_CASE = f"select case_id, stage, {SUMS} from attempts group by case_id, stage order by min(id)"
 BY_MODEL = "select coalesce(answered_model, model), count(*), sum(dollars) from attempts group by 1 order by 1"
 COLUMNS = (
     *("num_attempts", "num_finished", "num_failed", "num_lost", "num_calls"),
@@ -32,26 +34,34 @@ class Work(NamedTuple):
     num_solutions: int
     num_steps: int
     num_labels: int  # steps with a label other than unknown
-    num_reviewed: int  # steps that experts saw
+    num_reviews: int  # verdicts of experts; a step that two have read counts twice
 
 
-def make_ledger(journal: Journal, work: Work, experts: ExpertSettings, prices: dict[str, Any]) -> dict[str, Any]:
-    """The ledger as JSON. `prices` says what was reckoned with: date and dollars of an hour of computing."""
-    stages = {stage: dict(zip(COLUMNS, numbers, strict=True)) for stage, *numbers in journal.rows(BY_STAGE)}
+def make_ledger(
+    journals: Sequence[Journal], work: Work, experts: ExpertSettings, prices: dict[str, Any]
+) -> dict[str, Any]:
+    """The ledger as JSON; a run in shards has a journal each.
+
+    `prices` says what was reckoned with: date, and dollars of an hour of computing.
+    """
+    stages = _summed((row for one in journals for row in one.rows(BY_STAGE)), COLUMNS)
+    models = _summed((row for one in journals for row in one.rows(BY_MODEL)), ("num_attempts", "dollars"))
     hours_of_computing = sum(one["seconds"] for one in stages.values() if not one["dollars"]) / 3600
     computing = hours_of_computing * float(prices.get("dollars_per_compute_hour", 0.0))
-    minutes = work.num_reviewed * experts.minutes_per_step
+    minutes = work.num_reviews * experts.minutes_per_step
     expert_dollars = minutes / 60 * experts.dollars_per_hour
     bought = sum(one["dollars"] for one in stages.values())
     total = bought + computing + expert_dollars
-    waiting = sorted(seconds for (seconds,) in journal.rows("select seconds from attempts where state='ok'"))
+    waiting = sorted(
+        seconds for one in journals for (seconds,) in one.rows("select seconds from attempts where state='ok'")
+    )
     return {
         "work": work._asdict(),
         "stages": stages,
-        "models": {model: {"num_attempts": n, "dollars": dollars} for model, n, dollars in journal.rows(BY_MODEL)},
+        "models": models,
         "latency_seconds": {f"p{part}": _percentile(waiting, part / 100) for part in (50, 90, 99)},
         "computing": {"hours": hours_of_computing, "dollars": computing},
-        "experts": {"num_steps": work.num_reviewed, "minutes": minutes, "dollars": expert_dollars},
+        "experts": {"num_reviews": work.num_reviews, "minutes": minutes, "dollars": expert_dollars},
         "bought_dollars": bought,
         "total_dollars": total,
         "dollars_per_label": total / work.num_labels if work.num_labels else None,
@@ -60,9 +70,28 @@ def make_ledger(journal: Journal, work: Work, experts: ExpertSettings, prices: d
     }
 
 
-def write_ledger(path: Path, ledger: dict[str, Any]) -> None:
-    with replaced_file(path) as draft:
+def write_ledger(folder: Path, ledger: dict[str, Any], journals: Sequence[Journal]) -> None:
+    """ledger.json, and ledger_cases.csv with a line for every case and stage."""
+    with replaced_file(folder / "ledger.json") as draft:
         draft.write_text(json.dumps(ledger, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with (
+        replaced_file(folder / "ledger_cases.csv") as draft,
+        open(draft, "w", encoding="utf-8", newline="") as lines,
+    ):
+        writer = csv.writer(lines)
+        writer.writerow(["case_id", "stage", *COLUMNS])
+        for one in journals:
+            writer.writerows(one.rows(BY_CASE))
+
+
+def _summed(rows: Iterable[tuple[Any, ...]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Rows of a name and numbers, added up by name."""
+    sums: dict[str, dict[str, Any]] = {}
+    for name, *numbers in rows:
+        found = sums.setdefault(name, dict.fromkeys(columns, 0))
+        for column, number in zip(columns, numbers, strict=True):
+            found[column] += number
+    return dict(sorted(sums.items()))
 
 
 def _percentile(ordered: list[float], share: float) -> float | None:

@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 
 from medprm.annotation.counts import Drawn
-from medprm.annotation.rollouts import Prefix
-from medprm.annotation.settings import MonteCarloSettings
+from medprm.annotation.rollouts import Drawing, Prefix
 from medprm.cases.schema import Case
 from medprm.clients.journal import Bill, Journal
 from medprm.encoding.pixels import PixelLoader
@@ -25,7 +24,6 @@ from medprm.model.lessons import SOLVER
 from medprm.model.loading import load_checkpoint
 from medprm.model.sampling import sample_continuations
 
-STAGE = "monte_carlo"
 Texts = list[list[tuple[str, int, bool]]]
 """Per prefix: text, how often it was drawn, whether it was truncated."""
 
@@ -33,10 +31,10 @@ Texts = list[list[tuple[str, int, bool]]]
 class Sampler:
     """A loaded checkpoint that draws."""
 
-    def __init__(self, checkpoint: Path, root: Path, settings: MonteCarloSettings) -> None:
+    def __init__(self, checkpoint: Path, root: Path, drawing: Drawing) -> None:
         self.loaded = load_checkpoint(str(checkpoint))
         self.pixels = PixelLoader(root, self.loaded.image_settings)
-        self.settings = settings
+        self.drawing = drawing
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
         drawn = sample_continuations(
@@ -45,8 +43,8 @@ class Sampler:
             self.pixels.load(case),
             prefixes,
             num,
-            temperature=self.settings.temperature,
-            max_new_tokens=self.settings.max_new_tokens,
+            temperature=self.drawing.temperature,
+            max_new_tokens=self.drawing.max_new_tokens,
             seeds=seeds,
         )
         return [[(one.text, one.count, one.is_truncated) for one in texts] for texts in drawn]
@@ -56,26 +54,20 @@ class LocalPolicy:
     """A `Policy` of a model that is loaded here; a context, which ends its processes."""
 
     def __init__(
-        self,
-        checkpoint: Path,
-        root: Path,
-        settings: MonteCarloSettings,
-        journal: Journal,
-        seed: int,
-        num_processes: int,
+        self, checkpoint: Path, root: Path, drawing: Drawing, journal: Journal, seed: int, num_processes: int
     ) -> None:
         self.name = f"tiny-{weights_hash(checkpoint)[:12]}"
-        self.settings = settings
+        self.drawing = drawing
         self.journal = journal
         self.seed = seed
         self._pool: ProcessPoolExecutor | None = None
         self._draw: Callable[..., Texts]
         if num_processes == 1:
-            self._draw = Sampler(checkpoint, root, settings).draw
+            self._draw = Sampler(checkpoint, root, drawing).draw
         else:
             # Spawned: a fork of a process whose threads hold locks can hang.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(num_processes, context, _start, (checkpoint, root, settings))
+            self._pool = ProcessPoolExecutor(num_processes, context, _start, (checkpoint, root, drawing))
             self._draw = self._elsewhere
 
     def __enter__(self) -> "LocalPolicy":
@@ -86,7 +78,7 @@ class LocalPolicy:
             self._pool.shutdown(cancel_futures=True)
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]:
-        size = self.settings.batch_prefixes
+        size = self.drawing.batch_prefixes
         batches = [prefixes[begin : begin + size] for begin in range(0, len(prefixes), size)]
         return [one for batch in batches for one in self._batch(case, batch, num, number)]
 
@@ -95,7 +87,7 @@ class LocalPolicy:
         key = _hash([*seeds, num])
         kept = self.journal.finished(key)
         if kept is None:
-            attempt = self.journal.begin(key, STAGE, case.case_id, self.name, 0.0)
+            attempt = self.journal.begin(key, self.drawing.stage, case.case_id, self.name, 0.0)
             begin = time.monotonic()
             kept = json.dumps(self._draw(case, prefixes, num, seeds), ensure_ascii=False)
             self.journal.finish(attempt, kept, Bill(self.name), time.monotonic() - begin)
@@ -109,18 +101,18 @@ class LocalPolicy:
         """Of what the model reads, how it draws, and which round it is. The films are known by their paths."""
         turns = build_turns(case, [], SOLVER, [document_text(one) for one in case.documents])
         images = [[image.path, image.frame] for image in case.all_images]
-        drawing = [self.settings.temperature, self.settings.max_new_tokens, self.seed, number]
+        drawing = [self.drawing.stage, self.drawing.temperature, self.drawing.max_new_tokens, self.seed, number]
         return int(_hash([self.name, case.case_id, turns.statement, turns.documents, images, steps, drawing])[:30], 16)
 
 
 _sampler: Sampler | None = None
 
 
-def _start(checkpoint: Path, root: Path, settings: MonteCarloSettings) -> None:
+def _start(checkpoint: Path, root: Path, drawing: Drawing) -> None:
     """In a process of the pool: one thread, and a model of its own."""
     global _sampler
     torch.set_num_threads(1)
-    _sampler = Sampler(checkpoint, root, settings)
+    _sampler = Sampler(checkpoint, root, drawing)
 
 
 def _draw_here(case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:

@@ -25,6 +25,8 @@ from medprm.cases.schema import (
     join,
 )
 
+CHANCE = "chance_correct"  # in the `extra` of a step whose label is fitted
+
 
 class Making(NamedTuple):
     """How labels follow from sources, and what a record says of it; the date is the run's, not the clock's."""
@@ -89,14 +91,27 @@ def with_metadata(solution: Solution, making: Making) -> Solution:
     return solution.model_copy(update={"annotation_metadata": described})
 
 
-def with_experts(record: Record, experts: Mapping[StepKey, Sequence[ExpertVerdict]], making: Making) -> Record:
-    """The record with the experts' verdicts among the sources, and its labels derived anew."""
+def with_experts(
+    record: Record,
+    experts: Mapping[StepKey, Sequence[ExpertVerdict]],
+    making: Making,
+    chances: Mapping[StepKey, float] | None = None,
+) -> Record:
+    """The record with the experts' verdicts among the sources, and its labels derived anew.
+
+    `chances` are those of a rule fitted on the experts; each stands beside its step: no record can be fitted alone.
+    """
     assert record.solution_id is not None
-    sources = []
-    for step in record.solution_steps:
-        said = tuple(experts.get(StepKey(record.case_id, record.solution_id, step.step_id), ()))
+    keys = [StepKey(record.case_id, record.solution_id, step.step_id) for step in record.solution_steps]
+    sources, steps = [], []
+    for key, step in zip(keys, record.solution_steps, strict=True):
+        said = tuple(experts.get(key, ()))
         given = step.sources or Sources()
         sources.append(given.model_copy(update={"expert": said}) if said else given)
-    steps = label_steps(record.solution_steps, sources, making.consensus)
-    solution = record.solution().model_copy(update={"solution_steps": tuple(steps)})
+        if chances is not None:
+            step = step.model_copy(update={"extra": {**(step.extra or {}), CHANCE: round(chances[key], 6)}})
+        steps.append(step)
+    fitted = None if chances is None else [chances[key] for key in keys]
+    labelled = label_steps(steps, sources, making.consensus, fitted)
+    solution = record.solution().model_copy(update={"solution_steps": tuple(labelled)})
     return join(record.case(), with_metadata(solution, making))

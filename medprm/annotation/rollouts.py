@@ -6,6 +6,7 @@ curtailed sampling, which gives the labels of the full plan.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from medprm.annotation.counts import Drawn, count_outcomes
@@ -15,6 +16,17 @@ from medprm.cases.answers import AnswerMatcher
 from medprm.cases.schema import Case, Label, MonteCarlo
 
 Prefix = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a policy draws, and under which line of the ledger. Temperature 0 takes the likeliest token."""
+
+    temperature: float
+    max_new_tokens: int
+    stage: str = "monte_carlo"
+    continuation: str = "continue_final_message"
+    batch_prefixes: int = 48
 
 
 class StepPrefix(NamedTuple):
@@ -33,6 +45,16 @@ class Policy(Protocol):
     name: str
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]: ...
+
+
+def drawing_of(settings: MonteCarloSettings) -> Drawing:
+    """How rollouts are drawn."""
+    return Drawing(
+        settings.temperature,
+        settings.max_new_tokens,
+        continuation=settings.continuation,
+        batch_prefixes=settings.batch_prefixes,
+    )
 
 
 def roll_out(

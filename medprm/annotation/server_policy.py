@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from medprm.annotation.counts import Drawn
-from medprm.annotation.rollouts import Prefix
-from medprm.annotation.settings import MonteCarloSettings
+from medprm.annotation.rollouts import Drawing, Prefix
 from medprm.cases.schema import Case
 from medprm.clients.chat import ChatClient, ChatRequest, Message
 from medprm.encoding.turns import document_text, render_context
 from medprm.errors import InputError
 
-STAGE = "monte_carlo"
 ROUND_STRIDE = 1000  # rounds of one draw: its number times this, plus the times that it was asked for the rest
 SYSTEM = (
     "Solve the medical case step by step, one step a line. End with a line of the form: The answer is ... , with {}."
@@ -40,14 +38,14 @@ class ServerPolicy:
     def __init__(
         self,
         client: ChatClient,
-        settings: MonteCarloSettings,
+        drawing: Drawing,
         case_images: Callable[[Case], Sequence[bytes]] | None = None,
         seed: int = 0,
         answer_kind: str = "auto",
     ) -> None:
         self.client = client
         self.system = SYSTEM.format(ASKED_FOR[answer_kind])
-        self.settings = settings
+        self.drawing = drawing
         self.case_images = case_images
         self.seed = seed
         self.name = client.model
@@ -60,10 +58,10 @@ class ServerPolicy:
         drawn: list[Drawn] = []
         for again in range(num):
             round_number = number * ROUND_STRIDE + again
-            request = ChatRequest(
-                STAGE, case, messages, self._request_settings(num - len(drawn), round_number), round_number
-            )
-            reply = self.client.ask(request)
+            settings = self._request_settings(num - len(drawn), round_number)
+            if messages[-1].role == "assistant":
+                settings |= {"continue_final_message": True, "add_generation_prompt": False}
+            reply = self.client.ask(ChatRequest(self.drawing.stage, case, messages, settings, round_number))
             if not reply.choices:
                 raise InputError(f"{self.name}: an answer without choices to a request for {num} continuations")
             drawn += [
@@ -74,15 +72,12 @@ class ServerPolicy:
         return drawn
 
     def _request_settings(self, num: int, round_number: int) -> dict[str, Any]:
-        settings = {
+        return {
             "n": num,
-            "temperature": self.settings.temperature,
-            "max_tokens": self.settings.max_new_tokens,
+            "temperature": self.drawing.temperature,
+            "max_tokens": self.drawing.max_new_tokens,
             "seed": self.seed * ROUND_STRIDE**2 + round_number,
         }
-        if self.settings.continuation == "continue_final_message":
-            settings |= {"continue_final_message": True, "add_generation_prompt": False}
-        return settings
 
     def _messages(self, case: Case, steps: Prefix, images: tuple[bytes, ...]) -> tuple[Message, ...]:
         documents = [f"Document {number}: {document_text(one)}" for number, one in enumerate(case.documents, start=1)]
@@ -90,7 +85,9 @@ class ServerPolicy:
         context = render_context(case.clinical_context).strip()
         asked = "\n".join([*documents, *([context] if context else []), f"Question: {case.question}", *options])
         said = "\n".join(steps)
-        if self.settings.continuation == "prompt":
-            prompt = f"{asked}\n{CONTINUE.format(steps=said)}" if steps else asked
-            return (Message("system", self.system), Message("user", prompt, images))
-        return (Message("system", self.system), Message("user", asked, images), Message("assistant", said + "\n"))
+        system = Message("system", self.system)
+        if not steps:
+            return (system, Message("user", asked, images))
+        if self.drawing.continuation == "prompt":
+            return (system, Message("user", f"{asked}\n{CONTINUE.format(steps=said)}", images))
+        return (system, Message("user", asked, images), Message("assistant", said + "\n"))

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, fields
 
 from medprm.errors import InputError, check_choice, check_least
 
-RULES = ("brief", "value", "judge", "keep_if_agree")
+FITTED_RULES = ("calibrated", "dawid_skene")
+RULES = ("brief", "value", "judge", "keep_if_agree", *FITTED_RULES)
 SCORE_ABOVE_ZERO = ("value", "keep_if_agree")  # rules that ask of a score only whether it is above 0
 ANSWER_STEPS = ("outcome", "rule", "unknown")
 AFTER_FIRST_ERROR = ("keep", "unknown", "incorrect")
@@ -22,8 +23,10 @@ class ConsensusSettings:
     """From the verdicts of a step to its label; the truth table is in docs/annotation.md."""
 
     # brief: judge and Monte Carlo score agree beyond the thresholds; value: score > 0; judge: its verdict alone;
-    # keep_if_agree: judge + with score > 0, or judge - with score 0.
+    # keep_if_agree: judge + with score > 0, or judge - with score 0; calibrated, dawid_skene: a chance fitted on what
+    # the experts decided, by a logistic regression or by confusion tables of judge, score and outcome.
     rule: str = "brief"
+    certain_from: float = 0.9  # rule=calibrated, dawid_skene: least chance of the likelier label; below it, unknown
     mc_correct_above: float = 0.7  # judge + and Monte Carlo score above this: correct
     mc_incorrect_below: float = 0.3  # judge - and Monte Carlo score below this: incorrect
     min_readable: int = 1  # fewer readable rollouts are no score
@@ -40,6 +43,13 @@ class ConsensusSettings:
                 "0 <= mc_incorrect_below <= mc_correct_above <= 1"
             )
         check_choice("consensus.rule", self.rule, RULES)
+        if not 0.5 <= self.certain_from <= 1.0:
+            raise InputError(f"consensus.certain_from is {self.certain_from}; expected a chance in [0.5, 1]")
+        if self.rule not in FITTED_RULES and self.certain_from != ConsensusSettings.certain_from:
+            raise InputError(
+                f"consensus.certain_from is {self.certain_from} but only rule={' and '.join(FITTED_RULES)} reads it "
+                f"(rule={self.rule})"
+            )
         check_choice("consensus.answer_step", self.answer_step, ANSWER_STEPS)
         check_choice("consensus.after_first_error", self.after_first_error, AFTER_FIRST_ERROR)
         check_least("consensus.min_readable", self.min_readable, 1)
@@ -223,6 +233,42 @@ def check_search(settings: MonteCarloSettings, consensus: ConsensusSettings) -> 
         )
 
 
+def check_fitted(settings: MonteCarloSettings, consensus: ConsensusSettings) -> None:
+    """InputError where rollouts would be stopped for a rule that is not known before the experts have spoken."""
+    if consensus.rule in FITTED_RULES and settings.stopping != "fixed":
+        raise InputError(
+            f"consensus.rule={consensus.rule} weighs the score of all planned rollouts, and is fitted when the experts "
+            f"have spoken; monte_carlo.stopping={settings.stopping} cannot know when a label is decided; choose fixed"
+        )
+
+
+@dataclass
+class SolutionSettings:
+    """Candidate solutions for cases that have none."""
+
+    # Solutions of each policy for a case.
+    num: int = 8
+    # The first of them takes the likeliest token each time.
+    greedy: bool = False
+    temperature: float = 0.7
+    # Tokens of the longest solution; one that has not ended by then is not used.
+    max_new_tokens: int = 512
+    # Steps of a solution that is kept; others are drawn again.
+    min_steps: int = 3
+    max_steps: int = 9
+    # Times that solutions are drawn for one that cannot be used; then the case has fewer, which is counted.
+    max_rounds: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("num", "max_new_tokens", "min_steps", "max_rounds"):
+            check_least(f"solutions.{name}", getattr(self, name), 1)
+        if self.max_steps < self.min_steps or self.temperature <= 0:
+            raise InputError(
+                f"solutions.min_steps is {self.min_steps}, max_steps {self.max_steps}, temperature {self.temperature}; "
+                "expected min_steps <= max_steps and temperature > 0"
+            )
+
+
 @dataclass
 class ExpertSettings:
     """Who decides what the machines dispute, and how much of it."""
@@ -241,6 +287,10 @@ class ExpertSettings:
     # Minutes that an expert spends on a step, and what an hour costs: lines of the ledger.
     minutes_per_step: float = 1.0
     dollars_per_hour: float = 37.0
+    # kind=simulated: how many they are; each step goes to one of them.
+    num_experts: int = 1
+    # kind=simulated: share of the steps that two of them read; where they differ, a third decides if there is one.
+    double_share: float = 0.0
     # kind=simulated: chances of a right verdict and of "cannot tell", and the seed of its mistakes.
     accuracy: float = 0.98
     cannot_tell: float = 0.03
@@ -251,7 +301,10 @@ class ExpertSettings:
         check_choice("expert.steps", self.steps, ("disputed", "all"))
         if (self.kind == "file") != (self.path is not None):
             raise InputError(f"expert.kind={self.kind} and expert.path={self.path}: a path goes with kind=file only")
-        for name in ("max_share", "pilot_share", "accuracy", "cannot_tell"):
+        check_least("expert.num_experts", self.num_experts, 1)
+        if self.double_share and self.num_experts < 2:
+            raise InputError(f"expert.double_share is {self.double_share} with one expert; expected num_experts >= 2")
+        for name in ("max_share", "pilot_share", "accuracy", "cannot_tell", "double_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"expert.{name} is {getattr(self, name)}; expected a share in [0, 1]")
 

@@ -64,7 +64,7 @@ def sample_continuations(
     A prefix has random numbers of its own, so its texts do not depend on what else is asked for (but for a token whose
     chance another padding moves across a random number: sums in float32 differ by about 1e-6).
     """
-    assert temperature > 0 and len(prefixes) == len(seeds)
+    assert temperature >= 0 and len(prefixes) == len(seeds)
     logits, cache, mask = _read_prompts(loaded, case, pixels, prefixes)
     end = token_id(loaded.tokenizer, INTERNVL2_5.end)
     size = len(prefixes)
@@ -136,7 +136,12 @@ def _read_prompts(
 
 
 def _draw(draws: _Draws, logits: torch.Tensor, temperature: float, step: int) -> torch.Tensor:
-    """The next token of every draw (D,): where its random number falls in the cumulated chances of its row."""
+    """The next token of every draw (D,): where its random number falls in the cumulated chances of its row.
+
+    At temperature 0 it is the likeliest.
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)[draws.row]
     chances = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)
     wanted = draws.uniforms[:, step, None] * chances[draws.row, -1:]
     return torch.searchsorted(chances[draws.row], wanted, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)

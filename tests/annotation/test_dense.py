@@ -21,7 +21,7 @@ from medprm.annotation.settings import DenseSettings, RetrievalSettings
 from medprm.annotation.text_encoder import Encoder
 from medprm.annotation.vector_store import WRITTEN_EVERY, open_store
 from medprm.cases.phantom.settings import PhantomSettings
-from medprm.commands import annotate
+from medprm.commands import annotators
 from medprm.config import AnnotateConfig, DataSettings
 from medprm.errors import InputError
 
@@ -189,13 +189,14 @@ def test_both_indexes_are_fused_by_rank(encoder_folder: Path, tmp_path: Path) ->
 def test_the_settings_are_read(encoder_folder: Path, tmp_path: Path) -> None:
     phantom = PhantomSettings(num_train_patients=2, num_validation_patients=1, num_test_patients=1)
     config = AnnotateConfig(output_dir=str(tmp_path / "out"), data=DataSettings(phantom=phantom))
-    source = annotate.open_source(config)
-    assert len(annotate.make_evidence(config, source).retriever.indexes) == 1
+    source = annotators.open_source(config)
+    folder = Path(config.output_dir)
+    assert len(annotators.make_evidence(config, source, folder).retriever.indexes) == 1
     config.retrieval = RetrievalSettings(dense=DenseSettings(passage_encoder=str(encoder_folder)))
-    assert isinstance(annotate.make_evidence(config, source).retriever.indexes[1], DenseIndex)
+    assert isinstance(annotators.make_evidence(config, source, folder).retriever.indexes[1], DenseIndex)
     config.retrieval = RetrievalSettings(dense=DenseSettings(passage_encoder=str(tmp_path / "none")))
     with pytest.raises(InputError, match=r"retrieval.dense: encoder .*none"):
-        annotate.make_evidence(config, source)
+        annotators.make_evidence(config, source, folder)
     for unread in ({"pooling": "cls"}, {"query_encoder": "a"}, {"max_query_tokens": 64}):
         with pytest.raises(InputError, match=f"retrieval.dense.{next(iter(unread))}=.* nothing reads it"):
             DenseSettings(**unread)

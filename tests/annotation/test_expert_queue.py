@@ -1,7 +1,6 @@
-"""Ranking, budget, the simulated expert, and the fit to what experts have said."""
+"""Ranking, budget, and the fit to what experts have said."""
 
 import numpy as np
-import pytest
 
 from medprm.annotation.calibration import step_chances
 from medprm.annotation.expert_queue import (
@@ -10,7 +9,6 @@ from medprm.annotation.expert_queue import (
     believed_chance,
     pick_queue,
     rank_steps,
-    simulated_verdict,
 )
 from medprm.annotation.settings import ExpertSettings
 from medprm.cases.schema import ExpertVerdict, Label
@@ -36,14 +34,6 @@ def test_the_least_certain_come_first_and_the_budget_caps() -> None:
     decided = [one._replace(label="correct") for one in steps]
     assert pick_queue(decided, order, ExpertSettings(max_share=1.0)) == []
     assert pick_queue(decided, order, ExpertSettings(steps="all")) == order
-
-
-def test_the_simulated_expert_has_its_accuracy_and_says_the_same_again() -> None:
-    settings = ExpertSettings(accuracy=0.9, cannot_tell=0.1)
-    said = [simulated_verdict(StepKey("c", str(n), 0), "incorrect", settings).verdict for n in range(3000)]
-    assert said == [simulated_verdict(StepKey("c", str(n), 0), "incorrect", settings).verdict for n in range(3000)]
-    assert np.mean([one == "unknown" for one in said]) == pytest.approx(0.1, abs=0.02)
-    assert np.mean([one == "incorrect" for one in said if one != "unknown"]) == pytest.approx(0.9, abs=0.02)
 
 
 def test_a_fit_learns_that_the_judge_is_blind() -> None:

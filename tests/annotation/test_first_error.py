@@ -18,8 +18,10 @@ from medprm.annotation.settings import (
     JudgeSettings,
     MonteCarloSettings,
     RetrievalSettings,
+    SolutionSettings,
 )
 from medprm.cases.schema import CaseSolutions, ExpertVerdict, JudgeVerdict, Label, MonteCarlo, Record, Solution, Step
+from medprm.cases.settings import AnswerSettings
 from medprm.clients.settings import ModelPrice
 from medprm.config import AnnotateConfig
 from medprm.encoding.settings import LabelSettings
@@ -206,7 +208,8 @@ def test_an_estimate_counts_what_a_search_measures_at_most() -> None:
 
     def prefixes(settings: MonteCarloSettings) -> int:
         others = (RetrievalSettings(), JudgeSettings())
-        found = estimate_run(cases, *others, settings, ExpertSettings(), ModelPrice(), ModelPrice())
+        more = (ExpertSettings(), AnswerSettings(), SolutionSettings())
+        found = estimate_run(cases, *others, settings, *more, ModelPrice(), ModelPrice(), [ModelPrice()])
         return found["monte_carlo"]["prefixes"]
 
     assert prefixes(MonteCarloSettings()) == 16 and prefixes(SEARCH) == 8

@@ -1,7 +1,7 @@
 """What the policy behind a server is asked for: the kind that the settings name, nothing of the reference."""
 
+from medprm.annotation.rollouts import Drawing
 from medprm.annotation.server_policy import ASKED_FOR, ServerPolicy
-from medprm.annotation.settings import MonteCarloSettings
 from medprm.cases.schema import Case, GoldStandard
 from medprm.cases.settings import KINDS
 from medprm.clients.chat import ChatReply, ChatRequest, Choice, Message
@@ -22,7 +22,7 @@ class Scripted:
 
 def asked(kind: str, gold: GoldStandard | None) -> tuple[Message, ...]:
     client, case = Scripted(), Case(case_id="a", modality="text", question="Which?", gold_standard=gold)
-    ServerPolicy(client, MonteCarloSettings(policy="server"), answer_kind=kind).draw(case, [("One.",)], 4, 0)
+    ServerPolicy(client, Drawing(0.7, 160), answer_kind=kind).draw(case, [("One.",)], 4, 0)
     return client.asked[0].messages
 
 

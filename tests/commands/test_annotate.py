@@ -20,7 +20,7 @@ from medprm.annotation.settings import (
 from medprm.cases.jsonl import read_records
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.schema import CaseSolutions, Record
-from medprm.commands import annotate
+from medprm.commands import annotate, annotate_cases
 from medprm.config import AnnotateConfig, DataSettings
 from medprm.errors import InputError
 from medprm.run import RunError
@@ -83,7 +83,7 @@ def test_processes_and_kills_change_no_byte(annotated: Path, tmp_path: Path) -> 
     """Two processes; stopped after the first case, then gone on with."""
     given = config(tmp_path / "out")
     given.monte_carlo.num_processes = 2
-    original = annotate.annotate_case
+    original = annotate_cases.annotate_case
     seen: list[str] = []
 
     def stopped(item: CaseSolutions, *arguments: Any) -> list[Record]:
@@ -92,12 +92,12 @@ def test_processes_and_kills_change_no_byte(annotated: Path, tmp_path: Path) -> 
             raise KeyboardInterrupt
         return original(item, *arguments)
 
-    annotate.annotate_case = stopped
+    annotate_cases.annotate_case = stopped
     try:
         with pytest.raises(KeyboardInterrupt):
             annotate.run(given)
     finally:
-        annotate.annotate_case = original
+        annotate_cases.annotate_case = original
     annotate.run(replace(given, resume=True))
     for name in ("machine.jsonl", "labelled.jsonl", "expert_queue.jsonl"):
         assert (tmp_path / "out" / name).read_bytes() == (annotated / name).read_bytes(), name

@@ -9,6 +9,7 @@ from annotation_run import annotate_config, text_records, write_inputs
 from served_model import served, teach
 
 from medprm.annotation.passages import Passage
+from medprm.annotation.rollouts import drawing_of
 from medprm.annotation.server_judge import ServerJudge
 from medprm.annotation.server_policy import ServerPolicy
 from medprm.annotation.settings import JudgeSettings, MonteCarloSettings
@@ -53,7 +54,9 @@ def url(tmp_path_factory: pytest.TempPathFactory):
         ServerJudge(judge, settings).judge(record.case(), "s", record.step_texts, [passage])
         for place in range(NUM_STEPS - 1):
             with pytest.raises(ValueError, match="without choices"):
-                ServerPolicy(policy, MONTE_CARLO).draw(record.case(), [tuple(record.step_texts[: place + 1])], 1, 0)
+                ServerPolicy(policy, drawing_of(MONTE_CARLO)).draw(
+                    record.case(), [tuple(record.step_texts[: place + 1])], 1, 0
+                )
         lessons += [(messages, JSON_ANSWER) for messages in judge.asked]
         lessons += [(messages, ANSWER) for messages in policy.asked]
     teach(folder, lessons, max_steps=1500)

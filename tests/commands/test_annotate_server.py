@@ -20,7 +20,7 @@ from medprm.annotation.settings import JudgeSettings
 from medprm.cases.answers import AnswerSettings
 from medprm.cases.jsonl import read_records
 from medprm.clients.settings import ModelPrice, PriceSettings
-from medprm.commands import annotate
+from medprm.commands import annotate, annotators
 from medprm.config import AnnotateConfig
 from medprm.errors import InputError
 from medprm.run import RunStopped
@@ -28,7 +28,7 @@ from medprm.run import RunStopped
 ROOT = Path(__file__).parents[2]
 RUN = """import sys
 from omegaconf import OmegaConf
-from medprm.commands import annotate
+from medprm.commands import annotate, annotators
 from medprm.config import AnnotateConfig, typed
 annotate.run(typed(OmegaConf.load(sys.argv[1]), AnnotateConfig))
 """
@@ -121,14 +121,14 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
     with stub_server.started() as url:
         # Loopback is free; the price list of an outside server is put in its place below.
         config = annotate_config(inputs, tmp_path / "out", url, prices=prices, budget_dollars=5.0)
-        original = annotate.OpenAIClient
+        original = annotators.OpenAIClient
 
         class Outside(original):  # type: ignore[misc, valid-type]
             def __init__(self, *arguments: object) -> None:
                 super().__init__(*arguments)  # type: ignore[arg-type]
                 self.prices.is_free = False
 
-        annotate.OpenAIClient = Outside  # type: ignore[misc]
+        annotators.OpenAIClient = Outside  # type: ignore[misc]
         try:
             with pytest.raises(RunStopped, match="budget"):
                 annotate.run(config)
@@ -137,7 +137,7 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
             config.budget_dollars, config.resume = 1000.0, True
             annotate.run(config)
         finally:
-            annotate.OpenAIClient = original  # type: ignore[misc]
+            annotators.OpenAIClient = original  # type: ignore[misc]
         seen = stub_server.counts(url)["seen"]
     assert set(seen.values()) == {1}  # what was bought before the stop was not bought again
     ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())

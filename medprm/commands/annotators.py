@@ -1,0 +1,171 @@
+"""Who annotates: evidence, judges, policies, as the settings name them, behind one guard and one journal.
+
+In: AnnotateConfig, where the cases are, an open journal. Out: `Annotators`, and the makers of solutions.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from medprm.annotation.answer_judge import ServerAnswerJudge
+from medprm.annotation.judging import Judge
+from medprm.annotation.local_policy import LocalPolicy
+from medprm.annotation.retrieval import EvidenceFinder, open_evidence
+from medprm.annotation.rollouts import Drawing, Policy, drawing_of
+from medprm.annotation.rule_judge import RuleJudge
+from medprm.annotation.server_judge import ServerJudge
+from medprm.annotation.server_policy import ServerPolicy
+from medprm.annotation.solutions import Maker, solution_drawing
+from medprm.cases.answers import AnswerMatcher
+from medprm.cases.folder import open_data
+from medprm.cases.schema import Case
+from medprm.clients.guard import Guard, zone_of
+from medprm.clients.journal import Journal
+from medprm.clients.openai_http import OpenAIClient
+from medprm.clients.settings import ServerSettings
+from medprm.commands.phantom import ensure_phantom
+from medprm.config import AnnotateConfig
+from medprm.images.files import resolve_image
+from medprm.images.load import load_image, to_png_bytes
+from medprm.model.tiny import shipped_base
+from medprm.run import num_cores_of_a_process
+
+FOUND_FILE = "retrieved.sqlite"
+
+
+class Source(NamedTuple):
+    """Where the cases are, where their images start, where the passages are, and the truth if it is a phantom's."""
+
+    cases: Path
+    image_root: Path
+    collections: Mapping[str, str]
+    truth: Path | None
+
+
+class Annotators(NamedTuple):
+    """Who labels."""
+
+    evidence: EvidenceFinder
+    judge: Judge
+    policy: Policy
+    answers: AnswerMatcher
+
+
+class Workshop(NamedTuple):
+    """What every annotator is made with; `opened` closes what they hold."""
+
+    config: AnnotateConfig
+    source: Source
+    folder: Path
+    journal: Journal
+    opened: ExitStack
+
+    @property
+    def images(self) -> Callable[[Case], list[bytes]]:
+        return image_files(self.source, self.config.judge.max_image_pixels)
+
+    def client(self, server: ServerSettings) -> OpenAIClient:
+        guard = Guard(self.config.guard, self.source.image_root)
+        return OpenAIClient(server, self.config.prices, guard, self.journal, self.config.budget_dollars)
+
+
+def open_source(config: AnnotateConfig) -> Source:
+    """The file that was named, or the phantom's unlabelled candidates."""
+    given = dict(config.retrieval.collections)
+    if config.cases is not None:
+        path = Path(config.cases)
+        return Source(path, Path(config.image_root or path.parent), given, None)
+    if config.data.path is not None:
+        data = open_data(config.data.path)
+        return Source(data.file("train"), data.image_root, given, None)
+    folder = ensure_phantom(Path(config.output_dir).parent, config.data.phantom, config.data.annotators)
+    collections = given or {"guidelines": str(folder / "guidelines.jsonl")}
+    return Source(folder / "candidates.jsonl", folder, collections, folder / "truth.jsonl")
+
+
+def is_paid(config: AnnotateConfig) -> bool:
+    """Whether a server stands outside this site."""
+    servers = [config.judge_server, config.policy_server, *config.solution_servers.values()]
+    return any(zone_of(url, config.guard.site_hosts) == "outside" for one in servers for url in one.base_urls)
+
+
+def make_annotators(shop: Workshop) -> Annotators:
+    """Index, judges and policy."""
+    judge, answers = make_judges(shop)
+    evidence = make_evidence(shop.config, shop.source, shop.folder)
+    shop.opened.callback(evidence.close)
+    return Annotators(evidence, judge, make_policy(shop, drawing_of(shop.config.monte_carlo)), answers)
+
+
+def make_evidence(config: AnnotateConfig, source: Source, folder: Path) -> EvidenceFinder:
+    """Indexes are shared by the runs beside this one; what was found is the run's own."""
+    indexes = Path(config.output_dir).parent / "indexes"
+    return open_evidence(config.retrieval, source.collections, indexes, folder / FOUND_FILE)
+
+
+def make_judges(shop: Workshop) -> tuple[Judge, AnswerMatcher]:
+    """The judge of steps, and whoever compares answers; a server serves both within the limits of one client."""
+    config = shop.config
+    if config.judge.kind == "rule":
+        return RuleJudge(config.judge.unseen), AnswerMatcher(config.answers)  # type: ignore[arg-type]
+    client = shop.client(config.judge_server)
+    by_judge = ServerAnswerJudge(client, config.judge) if config.answers.open == "judge" else None
+    return ServerJudge(client, config.judge, shop.images), AnswerMatcher(config.answers, by_judge)
+
+
+def make_policy(shop: Workshop, drawing: Drawing) -> Policy:
+    """The Monte Carlo policy, drawing as it is told."""
+    config = shop.config
+    if config.monte_carlo.policy == "server":
+        return _server_policy(shop, config.policy_server, drawing)
+    num_processes = num_sampling_processes(config)
+    policy = LocalPolicy(shipped_base(), shop.source.image_root, drawing, shop.journal, config.seed, num_processes)
+    return shop.opened.enter_context(policy)
+
+
+def make_makers(shop: Workshop) -> list[Maker]:
+    """Who makes solutions: the servers that are named for it, else the Monte Carlo policy."""
+    config = shop.config
+    drawings = [solution_drawing(config.solutions, config.monte_carlo, is_greedy) for is_greedy in (False, True)]
+
+    def maker(policy_of: Callable[[Drawing], Policy]) -> Maker:
+        return Maker(policy_of(drawings[0]), policy_of(drawings[1]) if config.solutions.greedy else None)
+
+    if not config.solution_servers:
+        return [maker(lambda drawing: make_policy(shop, drawing))]
+    return [
+        maker(lambda drawing, server=server: _server_policy(shop, server, drawing))  # type: ignore[misc]
+        for server in config.solution_servers.values()
+    ]
+
+
+def num_sampling_processes(config: AnnotateConfig) -> int:
+    """Processes that hold the tiny policy."""
+    return config.monte_carlo.num_processes or min(8, num_cores_of_a_process())
+
+
+def num_at_a_time(config: AnnotateConfig) -> int:
+    """Cases that are worth having under way together."""
+    if config.monte_carlo.policy == "server":
+        sampling = config.policy_server.concurrency
+    else:
+        sampling = num_sampling_processes(config)
+    servers = [config.judge_server.concurrency] if config.judge.kind == "server" else []
+    servers += [one.concurrency for one in config.solution_servers.values()]
+    return max(sampling, *servers) if servers else sampling
+
+
+def image_files(source: Source, max_pixels: int) -> Callable[[Case], list[bytes]]:
+    """A case's images as PNG files in memory: decoded pixels, without a header."""
+
+    def read(case: Case) -> list[bytes]:
+        files = [(resolve_image(source.image_root, image.path), image.frame) for image in case.all_images]
+        return [to_png_bytes(load_image(path, frame=frame), max_pixels) for path, frame in files]
+
+    return read
+
+
+def _server_policy(shop: Workshop, server: ServerSettings, drawing: Drawing) -> ServerPolicy:
+    config = shop.config
+    return ServerPolicy(shop.client(server), drawing, shop.images, config.seed, config.answers.kind)
