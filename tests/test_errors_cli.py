@@ -62,7 +62,7 @@ def arguments(base: Path, records: Path, tmp_path: Path) -> list[str]:
         ("training.learning_rat=1", "did you mean training.learning_rate?"),
         ("training.lr=1", "did you mean training.learning_rate?"),
         ("learning_rate=1", "did you mean training.learning_rate?"),
-        ("lables=hybrid", "did you mean labels?"),
+        ("lables=hybrid", "did you mean labels"),
         ("experment=cxr", "did you mean +experiment?"),
         ("experiment=cxr", "+experiment=cxr"),
         (

@@ -1,11 +1,11 @@
 """What goes to Weights & Biases: metrics and settings, no secrets; nothing where it is disabled."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 from uploads import ward_cases
+from wandb_files import written
 
 from medprm.clients.guard import Guard, GuardRefusal
 from medprm.clients.settings import GuardSettings
@@ -98,14 +98,3 @@ def test_tables_and_files_lie_in_an_offline_run(tmp_path: Path, monkeypatch: pyt
     kept = json.loads(table.read_text())
     assert kept["columns"] == ["metric", "value"] and kept["data"] == [["quixotic_f1", 0.5], ["auroc", 0.75]]
     assert b"inside.html" in written(tmp_path / "wandb", until=b"inside.html")
-
-
-def written(folder: Path, until: bytes, timeout_seconds: float = 20.0) -> bytes:
-    """All bytes below `folder`. The writer is a process of its own and may end its file a moment later."""
-    end = time.monotonic() + timeout_seconds
-    while True:
-        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-        content = b"".join(path.read_bytes() for path in files)
-        if until in content or time.monotonic() > end:
-            return content
-        time.sleep(0.05)

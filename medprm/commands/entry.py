@@ -202,8 +202,9 @@ def _near_keys(key: str, known: Sequence[str]) -> list[str]:
     """Keys like it; by their last part, too, so that one put into the wrong section is found, and by initials (lr)."""
     section, _, last = key.rpartition(".")
     is_like = {name: name.rpartition(".")[2] for name in known}
-    matched = set(_near(last, is_like.values()))
-    near = [name for name in known if is_like[name] in matched or _initials(is_like[name]) == last]
+    matched = _near(last, is_like.values())  # the closest first
+    near = [name for like in matched for name in known if is_like[name] == like]
+    near += [name for name in known if _initials(is_like[name]) == last and name not in near]
     in_section = [name for name in near if name.rpartition(".")[0] == section]
     return in_section or near or _near(key, known)
 
