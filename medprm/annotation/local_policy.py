@@ -5,10 +5,13 @@ draws by its own seed, so that neither what is drawn beside it, nor a kill, nor 
 """
 
 import hashlib
+import itertools
 import json
 import multiprocessing
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -22,32 +25,41 @@ from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.turns import build_turns, document_text
 from medprm.model.lessons import SOLVER
 from medprm.model.loading import load_checkpoint
-from medprm.model.sampling import sample_continuations
+from medprm.model.sampling import Prompt, read_prompts, sample_continuations
 
+NUM_REMEMBERED = 4  # cases; some 50 MB each with 48 prefixes
 Texts = list[list[tuple[str, int, bool]]]
 """Per prefix: text, how often it was drawn, whether it was truncated."""
 
 
 class Sampler:
-    """A loaded checkpoint that draws."""
+    """A loaded checkpoint that draws. What it has read of the last cases is kept for their next rounds."""
 
     def __init__(self, checkpoint: Path, root: Path, drawing: Drawing) -> None:
         self.loaded = load_checkpoint(str(checkpoint))
         self.pixels = PixelLoader(root, self.loaded.image_settings)
         self.drawing = drawing
+        self._read: OrderedDict[str, dict[Prefix, Prompt]] = OrderedDict()
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
         drawn = sample_continuations(
             self.loaded,
-            case,
-            self.pixels.load(case),
-            prefixes,
+            self._prompts(case, prefixes),
             num,
             temperature=self.drawing.temperature,
             max_new_tokens=self.drawing.max_new_tokens,
             seeds=seeds,
         )
         return [[(one.text, one.count, one.is_truncated) for one in texts] for texts in drawn]
+
+    def _prompts(self, case: Case, prefixes: Sequence[Prefix]) -> list[Prompt]:
+        known = self._read.setdefault(case.case_id, {})
+        self._read.move_to_end(case.case_id)
+        if len(self._read) > NUM_REMEMBERED:
+            self._read.popitem(last=False)
+        if missing := [one for one in prefixes if one not in known]:
+            known |= zip(missing, read_prompts(self.loaded, case, self.pixels.load(case), missing), strict=True)
+        return [known[one] for one in prefixes]
 
 
 class LocalPolicy:
@@ -60,22 +72,22 @@ class LocalPolicy:
         self.drawing = drawing
         self.journal = journal
         self.seed = seed
-        self._pool: ProcessPoolExecutor | None = None
-        self._draw: Callable[..., Texts]
-        if num_processes == 1:
-            self._draw = Sampler(checkpoint, root, drawing).draw
-        else:
-            # Spawned: a fork of a process whose threads hold locks can hang.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(num_processes, context, _start, (checkpoint, root, drawing))
-            self._draw = self._elsewhere
+        # Spawned: a fork of a process whose threads hold locks can hang.
+        context = multiprocessing.get_context("spawn")
+        started = (checkpoint, root, drawing)
+        num_pools = num_processes if num_processes > 1 else 0
+        self._pools = [ProcessPoolExecutor(1, context, _start, started) for _ in range(num_pools)]
+        self._sampler = None if self._pools else Sampler(*started)
+        # A thread works on one case at a time and stays with one process, which has read that case.
+        self._own = threading.local()
+        self._next = itertools.count()
 
     def __enter__(self) -> "LocalPolicy":
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        for pool in self._pools:
+            pool.shutdown(cancel_futures=True)
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]:
         size = self.drawing.batch_prefixes
@@ -93,9 +105,12 @@ class LocalPolicy:
             self.journal.finish(attempt, kept, Bill(self.name), time.monotonic() - begin)
         return [[Drawn(*one) for one in texts] for texts in json.loads(kept)]
 
-    def _elsewhere(self, case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
-        assert self._pool is not None
-        return self._pool.submit(_draw_here, case, prefixes, num, seeds).result()
+    def _draw(self, case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
+        if self._sampler is not None:
+            return self._sampler.draw(case, prefixes, num, seeds)
+        if not hasattr(self._own, "pool"):
+            self._own.pool = self._pools[next(self._next) % len(self._pools)]
+        return self._own.pool.submit(_draw_here, case, prefixes, num, seeds).result()
 
     def _seed(self, case: Case, steps: Prefix, number: int) -> int:
         """Of what the model reads, how it draws, and which round it is. The films are known by their paths."""

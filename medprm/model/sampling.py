@@ -1,8 +1,8 @@
 """Monte Carlo continuations of step prefixes by a model in this process.
 
-In: a case as prompt ids and pixel values, step prefixes. Out: per prefix the sampled continuations with how often each
-was drawn. Draws that agree so far share one row: the samples are independent, as if each were drawn alone, at the cost
-of the distinct ones. Axes: B rows, D draws, T tokens, V vocabulary.
+In: a case as prompt ids and pixel values, step prefixes. Out: what the model has read of each prefix, once; of that the
+sampled continuations with how often each was drawn. Draws that agree so far share one row: the samples are independent,
+as if each were drawn alone, at the cost of the distinct ones. Axes: B rows, D draws, T tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from transformers import DynamicCache
 
 from medprm.cases.schema import Case
 from medprm.encoding.chat import INTERNVL2_5, encode_segment, leading_ids, token_id
@@ -24,6 +25,13 @@ class Continuation(NamedTuple):
     text: str
     count: int
     is_truncated: bool
+
+
+class Prompt(NamedTuple):
+    """What the model has read: logits (V,) after it, and keys and values (heads, T, width) of every layer."""
+
+    logits: torch.Tensor
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class _Draws(NamedTuple):
@@ -48,33 +56,60 @@ def prefix_ids(loaded: LoadedModel, case: Case, num_tiles: Sequence[int], steps:
 
 
 @torch.inference_mode()
+def read_prompts(
+    loaded: LoadedModel, case: Case, pixels: CasePixels, prefixes: Sequence[Sequence[str]]
+) -> list[Prompt]:
+    """One forward over the case with each prefix."""
+    encoded = [prefix_ids(loaded, case, pixels.num_tiles, steps) for steps in prefixes]
+    length = max(map(len, encoded))
+    pad = int(loaded.tokenizer.pad_token_id)  # type: ignore[arg-type]
+    ids = torch.tensor([[pad] * (length - len(row)) + row for row in encoded])
+    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in encoded])
+    values = None
+    if pixels.values is not None:
+        values = torch.from_numpy(pixels.values).repeat(len(encoded), 1, 1, 1)
+    model: Any = loaded.model
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        pixel_values=values,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    layers = [(layer.keys, layer.values) for layer in out.past_key_values.layers]
+    return [
+        Prompt(out.logits[row, -1], [(keys[row, :, -size:], values[row, :, -size:]) for keys, values in layers])
+        for row, size in enumerate(map(len, encoded))
+    ]
+
+
+@torch.inference_mode()
 def sample_continuations(
     loaded: LoadedModel,
-    case: Case,
-    pixels: CasePixels,
-    prefixes: Sequence[Sequence[str]],
+    prompts: Sequence[Prompt],
     num: int,
     *,
     temperature: float,
     max_new_tokens: int,
     seeds: Sequence[int],
 ) -> list[list[Continuation]]:
-    """`num` independent continuations of each prefix; `seeds` has one number a prefix.
+    """`num` independent continuations of each prompt; `seeds` has one number a prompt.
 
-    A prefix has random numbers of its own, so its texts do not depend on what else is asked for (but for a token whose
+    A prompt has random numbers of its own, so its texts do not depend on what else is asked for (but for a token whose
     chance another padding moves across a random number: sums in float32 differ by about 1e-6).
     """
-    assert temperature >= 0 and len(prefixes) == len(seeds)
-    logits, cache, mask = _read_prompts(loaded, case, pixels, prefixes)
+    assert temperature >= 0 and len(prompts) == len(seeds)
+    logits, cache, mask = _side_by_side(prompts)
     end = token_id(loaded.tokenizer, INTERNVL2_5.end)
-    size = len(prefixes)
+    size = len(prompts)
     draws = _Draws(
         torch.arange(size).repeat_interleave(num),
         torch.arange(size).repeat_interleave(num),
         torch.from_numpy(np.concatenate([_uniforms(one, num, max_new_tokens) for one in seeds])),
     )
     texts = torch.zeros((size, 0), dtype=torch.long)  # of each row
-    found: list[list[Continuation]] = [[] for _ in prefixes]
+    found: list[list[Continuation]] = [[] for _ in prompts]
     language: Any = loaded.model.model.language_model
     for length in range(1, max_new_tokens + 1):
         tokens = _draw(draws, logits, temperature, length - 1)
@@ -93,8 +128,10 @@ def sample_continuations(
         draws = draws.picked(~has_ended[row])
         draws = draws._replace(row=torch.searchsorted(alive, draws.row))
         parent, texts = parent[alive], texts[alive]
-        cache.batch_select_indices(parent)
-        mask = torch.cat([mask[parent], torch.ones((len(parent), 1), dtype=mask.dtype)], dim=1)
+        if not torch.equal(parent, torch.arange(len(mask))):  # the cache is large: it is copied only where rows change
+            cache.batch_select_indices(parent)
+            mask = mask[parent]
+        mask = torch.cat([mask, torch.ones((len(parent), 1), dtype=mask.dtype)], dim=1)
         out = language(
             input_ids=texts[:, -1:],
             attention_mask=mask,
@@ -111,28 +148,23 @@ def _uniforms(seed: int, num: int, num_steps: int) -> np.ndarray:
     return np.random.default_rng(seed).random((num, num_steps))
 
 
-def _read_prompts(
-    loaded: LoadedModel, case: Case, pixels: CasePixels, prefixes: Sequence[Sequence[str]]
-) -> tuple[torch.Tensor, Any, torch.Tensor]:
-    """Logits (B, V) after each prompt, the cache, the mask (B, T); prompts are padded on the left."""
-    encoded = [prefix_ids(loaded, case, pixels.num_tiles, steps) for steps in prefixes]
-    length = max(map(len, encoded))
-    pad = int(loaded.tokenizer.pad_token_id)  # type: ignore[arg-type]
-    ids = torch.tensor([[pad] * (length - len(row)) + row for row in encoded])
-    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in encoded])
-    values = None
-    if pixels.values is not None:
-        values = torch.from_numpy(pixels.values).repeat(len(encoded), 1, 1, 1)
-    model: Any = loaded.model
-    out = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        pixel_values=values,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    return out.logits[:, -1], out.past_key_values, mask
+def _side_by_side(prompts: Sequence[Prompt]) -> tuple[torch.Tensor, Any, torch.Tensor]:
+    """Logits (B, V) after each prompt, a cache of copies, the mask (B, T); prompts are padded on the left."""
+    lengths = [prompt.layers[0][0].shape[1] for prompt in prompts]
+    longest = max(lengths)
+    cache = DynamicCache()
+    for number in range(len(prompts[0].layers)):
+        both = []
+        for part in (0, 1):
+            tensors = [prompt.layers[number][part] for prompt in prompts]
+            heads, _, width = tensors[0].shape
+            padded = tensors[0].new_zeros((len(prompts), heads, longest, width))
+            for row, (tensor, size) in enumerate(zip(tensors, lengths, strict=True)):
+                padded[row, :, longest - size :] = tensor
+            both.append(padded)
+        cache.update(both[0], both[1], number)
+    mask = torch.tensor([[0] * (longest - size) + [1] * size for size in lengths])
+    return torch.stack([prompt.logits for prompt in prompts]), cache, mask
 
 
 def _draw(draws: _Draws, logits: torch.Tensor, temperature: float, step: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from tiny import make_cases, tiny_loaded
 from medprm.cases.schema import Case
 from medprm.encoding.pixels import CasePixels, PixelLoader
 from medprm.model.loading import LoadedModel
-from medprm.model.sampling import Continuation, prefix_ids, sample_continuations
+from medprm.model.sampling import Continuation, prefix_ids, read_prompts, sample_continuations
 
 PREFIXES = [("clear",), ("opacity left", "heart enlarged"), ()]
 
@@ -38,8 +38,9 @@ def draw(
     max_new_tokens: int = 4,
     temperature: float = 1.0,
 ) -> list[list[Continuation]]:
+    prompts = read_prompts(loaded, *seen, prefixes)
     return sample_continuations(
-        loaded, *seen, prefixes, num, temperature=temperature, max_new_tokens=max_new_tokens, seeds=seeds
+        loaded, prompts, num, temperature=temperature, max_new_tokens=max_new_tokens, seeds=seeds
     )
 
 
@@ -56,6 +57,30 @@ def test_a_prefix_draws_the_same_in_any_company(loaded: LoadedModel, seen: tuple
         assert Counter(alone) == Counter(together[place])
     (other,) = draw(loaded, seen, [PREFIXES[0]], 40, [9])
     assert Counter(other) != Counter(together[0])
+
+
+def test_what_was_read_once_draws_the_same_again_and_beside_others(
+    loaded: LoadedModel, seen: tuple[Case, CasePixels]
+) -> None:
+    """Drawing leaves the prompts as they were, and takes any of them."""
+    prompts = read_prompts(loaded, *seen, PREFIXES)
+    settings = {"temperature": 1.0, "max_new_tokens": 6}
+    first = sample_continuations(loaded, prompts, 30, seeds=[1, 2, 3], **settings)  # type: ignore[arg-type]
+    again = sample_continuations(loaded, prompts[::-1][:2], 30, seeds=[3, 2], **settings)  # type: ignore[arg-type]
+    assert [Counter(one) for one in again] == [Counter(one) for one in first[::-1][:2]]
+
+
+def test_greedy_takes_the_likeliest_token(loaded: LoadedModel, seen: tuple[Case, CasePixels]) -> None:
+    found = draw(loaded, seen, PREFIXES, 3, [1, 2, 3], max_new_tokens=5, temperature=0.0)
+    assert all(len(one) == 1 and one[0].count == 3 for one in found)
+    case, pixels = seen
+    prompt = prefix_ids(loaded, case, pixels.num_tiles, PREFIXES[0])
+    ids, end = list(prompt), loaded.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    while len(ids) < len(prompt) + 5 and ids[-1] != end:
+        with torch.inference_mode():
+            values = torch.from_numpy(pixels.values)
+            ids.append(int(loaded.model(input_ids=torch.tensor([ids]), pixel_values=values).logits[0, -1].argmax()))
+    assert found[0][0].text == loaded.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
 
 
 def test_first_tokens_follow_the_models_chances(loaded: LoadedModel, seen: tuple[Case, CasePixels]) -> None:
