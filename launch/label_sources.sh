@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# What a PRM learns from each source of labels: the same phantom cases, labelled by the judge alone, by Monte Carlo alone, by
+# both before and after the experts; three seeds each. About an hour on two cores. Figures: docs/annotation.md.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python="${PYTHON:-python}"
+cases="${CASES:-240}"
+
+# All planned rollouts are run: labels=value needs them.
+[ -f outputs/sources_labels/labelled.jsonl ] || "$python" annotate.py +experiment=cxr run_name=sources \
+    max_cases="$cases" monte_carlo.stopping=fixed overwrite=true
+
+train() { # name, file of labels, settings
+    local name="$1" file="$2"
+    shift 2
+    for seed in 0 1 2; do
+        [ -f "outputs/sources_${name}_$seed/evaluation/metrics.json" ] && continue
+        "$python" train.py +experiment=cxr run_name="sources_${name}_$seed" seed="$seed" num_threads=1 overwrite=true \
+            labelled.path="outputs/sources_labels/$file" labelled.only=true training.num_train_epochs=5 "$@"
+        "$python" evaluate.py +experiment=cxr run_name="sources_${name}_$seed" num_threads=1
+    done
+}
+# Two at a time.
+(train judge labelled.jsonl labels=judge; train value labelled.jsonl labels=value) &
+(train hybrid_before machine.jsonl; train hybrid_after labelled.jsonl)
+wait
+train value_half labelled.jsonl labels=value labels.mc_threshold=0.5
+
+groups=()
+for name in hybrid_after hybrid_before judge value value_half; do
+    groups+=("$name=outputs/sources_${name}_0,outputs/sources_${name}_1,outputs/sources_${name}_2")
+done
+"$python" -m medprm.commands.compare_groups "${groups[@]}" --json outputs/label_sources.json
