@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## train and evaluate the built-in example on this machine's CPU; ends with a table and a report
-	CUDA_VISIBLE_DEVICES= $(BIN)/python train.py run_name=demo overwrite=true
+demo: $(STAMP) ## annotate, train and evaluate the built-in example on this machine's CPU; ends with a table and a report
+	CUDA_VISIBLE_DEVICES= $(BIN)/python annotate.py run_name=demo overwrite=true
+	CUDA_VISIBLE_DEVICES= $(BIN)/python train.py run_name=demo overwrite=true labelled.path=outputs/demo_labels/labelled.jsonl
 	CUDA_VISIBLE_DEVICES= $(BIN)/python evaluate.py run_name=demo overwrite=true
 
 test: $(STAMP) ## the tests without marks and those marked distributed; offline
