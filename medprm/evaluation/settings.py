@@ -12,10 +12,11 @@ AGGREGATIONS = tuple(AGGREGATORS)
 @dataclass
 class EvaluationSettings:
     threshold: float | None = None  # step score from which a step counts as correct; null: best macro F1 on validation
-    aggregation: str | None = None  # steps to solution: mean, min, max, product, last; null: chosen on validation
+    aggregation: str | None = None  # steps to solution, one of AGGREGATIONS; null: chosen on validation
     selection_candidates: int = 8  # N at which the aggregation is chosen on validation
     max_candidates: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])  # values of N for Best-of-N
     num_bootstrap: int = 2000  # resamples of patients behind each 95 % interval
+    greedy_first: bool = False  # the first candidate of each case was decoded greedily: every subset of N holds it
     num_vote_subsets: int = 1000  # sampled orders per case for the score-weighted vote, which has no closed form
     seed: int = 0  # of resampling, of the weighted vote and of the choice of cases shown
     num_report_cases: int = 12  # cases shown in the report
