@@ -17,6 +17,7 @@ from medprm.evaluation.calibration import before_and_after, fit_all
 from medprm.evaluation.candidates import SolutionScores, collect_candidates
 from medprm.evaluation.differences import compare_selectors
 from medprm.evaluation.protocol_words import protocol_words
+from medprm.evaluation.protocols import ProtocolInput, measure
 from medprm.evaluation.scored import LABELS, ScoredError, ScoredSolution
 from medprm.evaluation.selection import Choice, best_of_n_estimates, choose_aggregation, selector_curves, shown_size
 from medprm.evaluation.settings import EvaluationSettings
@@ -53,6 +54,11 @@ def evaluate_scored(
     found.notes.update(_notes_on_choices(threshold, choice, resampling))
     _add_steps(validation, test, threshold.value, settings, resampling, found)
     _add_best_of_n(test, others or {}, choice.aggregation, settings, resampling, found)
+    if settings.protocol is not None:
+        given = ProtocolInput(validation, test, threshold.value, choice.aggregation, settings, resampling)
+        result = measure(settings.protocol, given)
+        found.sections["published_protocol"] = result.numbers
+        found.tables["published_protocol_words"] = result.words()
     return {
         "threshold": threshold.value,
         "aggregation": choice.aggregation,

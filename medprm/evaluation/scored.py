@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medprm.cases.atomic import replaced_file
 from medprm.cases.parsing import parse_json
-from medprm.cases.schema import CaseSolutions, Step
+from medprm.cases.schema import Case, CaseSolutions, Step
 from medprm.errors import InputError
 from medprm.scoring.aggregate import AGGREGATORS, aggregate_all
 
@@ -98,17 +98,27 @@ def scored_solutions(case: CaseSolutions, scores: Sequence[Sequence[float]], spl
             categories=[step.category for step in solution.solution_steps],
             step_texts=list(solution.step_texts),
             modality=case.case.modality,
-            source=case.case.metadata.source,
+            source=(case.case.metadata.extra or {}).get("data_source") or case.case.metadata.source,
             variant_of=(case.case.extra or {}).get("variant_of"),
-            **_by_step(solution.solution_steps),
+            **_by_step(case.case, solution.solution_steps),
         )
         for number, (solution, step_scores) in enumerate(zip(case.solutions, scores, strict=True))
     ]
 
 
-def _by_step(steps: Sequence[Step]) -> dict[str, list]:
-    """Kinds of error and experts' verdicts, each left empty where no step has any."""
-    kinds = [(step.extra or {}).get("error_kind") for step in steps]
+def _by_step(case: Case, steps: Sequence[Step]) -> dict[str, list]:
+    """Kinds of error of the incorrect steps and experts' verdicts, each left empty where no step has any.
+
+    The kind is the step's `error_kind`, PRMBench's `classification`, or the `error_type` of the whole case (MEDEC).
+    """
+    of_case = ((case.gold_standard.extra if case.gold_standard else None) or {}).get("error_type")
+
+    def kind(step: Step) -> str | None:
+        extra = step.extra or {}
+        found = extra.get("error_kind") or extra.get("classification") or of_case
+        return str(found) if found is not None and step.label == "incorrect" else None
+
+    kinds = [kind(step) for step in steps]
     experts = [{one.expert_id: one.verdict for one in step.sources.expert} if step.sources else {} for step in steps]
     return {"error_kinds": kinds if any(kinds) else [], "experts": experts if any(experts) else []}
 

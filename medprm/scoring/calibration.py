@@ -57,7 +57,8 @@ class Calibration:
         return 1 / (1 + np.exp(-logits(scores) / self.temperature))
 
     def as_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        found = {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def save_calibration(folder: str | Path, calibration: Calibration) -> Path:
