@@ -13,15 +13,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from tiny_text import text_tokenizer
+
+from medprm.cases.formats.clinical_notes import MEDEC_QUESTION
 from medprm.cases.formats.table import load_format
 from medprm.cases.jsonl import write_cases
 from medprm.cases.schema import CaseSolutions
 from medprm.cases.splits import SHARES, check_leakage, split_by_patient
+from medprm.images.settings import ImageSettings
 from medprm.model.loading import LoadedModel, save_checkpoint
-from medprm.model.tiny import IMAGE_SETTINGS, build_model, build_tokenizer
 
 ROOT = Path(__file__).parents[1]
-VOCABULARY = 4000
+VOCABULARY, WIDTH = 2000, 64
 
 
 def split_notes(source: Path, seed: int) -> dict[str, list[CaseSolutions]]:
@@ -39,12 +47,21 @@ def _without_split(item: CaseSolutions) -> CaseSolutions:
 
 
 def write_base(folder: Path, development: list[CaseSolutions], seed: int) -> None:
-    """Untrained weights, and a tokenizer of the development notes."""
-    texts = [text for item in development for one in item.solutions for text in one.step_texts]
-    tokenizer = build_tokenizer(texts, VOCABULARY)
-    model = build_model(tokenizer, seed)
-    num_image_tokens = int(model.config.image_seq_length)
-    save_checkpoint(folder, LoadedModel(model, tokenizer, IMAGE_SETTINGS, num_image_tokens, None), None)
+    """A Llama of two layers with untrained weights, and a tokenizer of the development notes."""
+    texts = tuple(text for item in development for one in item.solutions for text in one.step_texts)
+    tokenizer = text_tokenizer(None, (*texts, "+ -", MEDEC_QUESTION), VOCABULARY)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=3 * WIDTH,
+        max_position_embeddings=4096,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(seed)
+    save_checkpoint(folder, LoadedModel(LlamaForCausalLM(config), tokenizer, ImageSettings(), 0, None), None)
 
 
 def run(script: str, *arguments: str) -> None:

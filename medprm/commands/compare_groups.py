@@ -18,7 +18,7 @@ from medprm.errors import InputError
 from medprm.evaluation.groups import GroupResult, ScoredRun, compare_groups, verdict
 from medprm.evaluation.scored import read_scored
 from medprm.evaluation.table import aligned, with_interval
-from medprm.statistics.bootstrap import Estimate
+from medprm.statistics.bootstrap import MIN_CLUSTERS, Estimate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(results, given.metric))
+    num_patients = len({one.group_id for group in groups.values() for one in group[0].solutions})
+    if num_patients < MIN_CLUSTERS:
+        print(f"note: only {num_patients} patients: below {MIN_CLUSTERS}, percentile intervals are too narrow")
     if given.json:
         with replaced_file(given.json) as draft:
             draft.write_text(json.dumps([as_json(one) for one in results], indent=2) + "\n", encoding="utf-8")
