@@ -11,7 +11,7 @@ from typing import Any
 
 from medprm.cases.formats.labels import first_error_labels, first_error_of, from_one_based, ruled_steps
 from medprm.cases.formats.mrben import STEP_START, merge_steps
-from medprm.cases.formats.reading import Labelled, Unusable, question_id, split_of
+from medprm.cases.formats.reading import Labelled, Unusable, question_id
 from medprm.cases.formats.writing import Writer, without_images
 from medprm.cases.rows import Row
 from medprm.cases.schema import Case, GoldStandard, Label, Metadata, Solution
@@ -159,7 +159,7 @@ def _case(source: str, question: str, truth: str | None, licence: str | None, ro
     return Case(
         case_id=question_id(prefix, question, truth),
         modality="text",
-        metadata=Metadata(source=source, licence=licence, split=split_of(row.where)),
+        metadata=Metadata(source=source, licence=licence, split="test"),
         question=question,
         gold_standard=GoldStandard(answer=truth) if truth else None,
     )
