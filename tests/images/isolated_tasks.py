@@ -43,6 +43,10 @@ def read_mutant(value: dict[str, Any]) -> dict[str, Any]:
     from mutants import mutate
 
     data = mutate(Path(value["source"]).read_bytes(), value["seed"])
-    size = decode_image(data, Path(value["name"]), frame=value["frame"]).image.size
+    size, refusal = None, None
+    try:
+        size = decode_image(data, Path(value["name"]), frame=value["frame"]).image.size
+    except ImageError as error:
+        refusal = str(error)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"size": size, "peak_mib": peak}
+    return {"size": size, "refusal": refusal, "peak_mib": peak}
