@@ -22,7 +22,6 @@ from pydicom.uid import (
     JPEG2000TransferSyntaxes,
     MPEGTransferSyntaxes,
     RLELossless,
-    VLWholeSlideMicroscopyImageStorage,
 )
 
 from medprm.images.codestream import is_complete, read_stream_size
@@ -30,6 +29,7 @@ from medprm.images.ct import render_ct
 from medprm.images.dicom_file import one_line, open_dicom, told_as_image_error
 from medprm.images.files import DEFAULT_LIMITS, ImageError, check_pixel_budget, read_image_bytes
 from medprm.images.grey import render_grey
+from medprm.images.header import is_whole_slide
 from medprm.images.settings import ImageLimits
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -105,7 +105,7 @@ def _check_header(dataset: FileDataset, path: Path, frame: int | None, limits: I
             f"{', '.join((*GREY, *COLOUR, 'PALETTE COLOR'))}; convert the file to RGB"
         )
     num_frames = int(dataset.get("NumberOfFrames") or 1)
-    if frame is None and num_frames > 1 and dataset.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage:
+    if frame is None and num_frames > 1 and is_whole_slide(dataset):
         raise ImageError(
             f"{path}: a whole-slide image of {num_frames} tiles, and no tile is the slide; export the region that is "
             f"meant as PNG, or name one tile, frame 0 to {num_frames - 1}"

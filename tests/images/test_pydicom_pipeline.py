@@ -1,8 +1,8 @@
 """Every DICOM file that comes with pydicom, and every real one: our pixels are those of pydicom's own functions.
 
 The other side is pydicom alone: `pixel_array`, `apply_modality_lut`, `apply_voi` or `apply_windowing`, inversion of
-MONOCHROME1, `apply_color_lut`. Where pydicom has no pixels we must refuse; where we refuse and pydicom does not, the file
-is listed here with the reason.
+MONOCHROME1, `apply_color_lut`. Where pydicom has no pixels we must refuse; where we refuse and pydicom does not, the
+file is listed here with the reason.
 """
 
 import re
