@@ -8,6 +8,7 @@ report remain. Source: PS3.15 annex E, with options 113101, 113107 and 113108.
 """
 
 import io
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID_dictionary
 
 from medprm.images import deidentify_policy as policy
+from medprm.images.deidentify_burned_in import cover_burned_in_text, require_reader
 from medprm.images.deidentify_identifiers import LEAST_IN_PIXELS, Identifiers, collect, read_identifiers
 from medprm.images.deidentify_pseudonyms import Pseudonyms, read_secret
 from medprm.images.deidentify_settings import DeidentifySettings
@@ -76,6 +78,8 @@ def deidentify_file(dataset: Dataset, settings: DeidentifySettings) -> tuple[Fil
     Raises HeldBack where identity would remain, and ImageError where secret or library are missing.
     """
     secret = read_secret(settings)
+    if settings.burned_in != "off":
+        require_reader()  # a missing library is not a reason to hold one file back
     report = DeidentificationReport()
     _check_is_image(dataset, report)
     identifiers = collect(dataset, read_identifiers(settings.identifiers_file)).without(kept_terms())
@@ -87,7 +91,8 @@ def deidentify_file(dataset: Dataset, settings: DeidentifySettings) -> tuple[Fil
         cleaned.PatientAge = age
     result = _as_file(cleaned, dataset, pseudonyms, settings)
     report.patient, report.sop_instance = pseudonyms.patient, str(result.SOPInstanceUID)
-    _clean_pixels(result, dataset, settings, report)
+    _clean_pixels(result, dataset, report)
+    _clean_burned_in(result, settings, report)
     _verify(result, identifiers, report)
     return result, report
 
@@ -200,9 +205,7 @@ def _option(code: str, meaning: str) -> Dataset:
     return item
 
 
-def _clean_pixels(
-    result: FileDataset, original: Dataset, settings: DeidentifySettings, report: DeidentificationReport
-) -> None:
+def _clean_pixels(result: FileDataset, original: Dataset, report: DeidentificationReport) -> None:
     bit_positions = [tag for tag in list(original.keys()) if tag >> 24 == 0x60 and tag & 0xFFFF == 0x0102]
     try:
         is_in_pixels = any(int(original[tag].value or 0) > 0 for tag in bit_positions)
@@ -217,6 +220,22 @@ def _clean_pixels(
         raise HeldBack(reason, report) from error
 
 
+def _clean_burned_in(result: FileDataset, settings: DeidentifySettings, report: DeidentificationReport) -> None:
+    report.burned_in = settings.burned_in
+    if settings.burned_in == "off":
+        return
+    try:
+        found = cover_burned_in_text(result, is_allowed=settings.burned_in == "redact")
+    except ImageError as error:
+        raise HeldBack(f"burned-in text could not be looked for: {error}", report) from error
+    report.num_redacted, report.num_markers_left = found.num_text, found.num_markers
+    if found.num_text and settings.burned_in == "hold":
+        report.num_redacted = 0
+        raise HeldBack(f"{found.num_text} pieces of text in the pixels; look at them, or burned_in=redact", report)
+    result.BurnedInAnnotation = "NO"
+    result.DeidentificationMethodCodeSequence.append(_option("113101", "Clean Pixel Data Option"))
+
+
 def _verify(result: FileDataset, identifiers: Identifiers, report: DeidentificationReport) -> None:
     """Look for every identifier again in all bytes to be written; in those of pixels only for long ones."""
     header, pixels = _file_dataset(Dataset(), result.file_meta), []
@@ -227,7 +246,9 @@ def _verify(result: FileDataset, identifiers: Identifiers, report: Deidentificat
             header.add(element)
     buffer = io.BytesIO()
     header.save_as(buffer, enforce_file_format=True)
-    num_found = identifiers.num_in_bytes(buffer.getvalue())
+    meanings = [str(item.CodeMeaning) for name in policy.CODE_SEQUENCES for item in result.get(name) or []]
+    words = re.findall(r"\w+", " ".join(meanings))  # of pydicom's dictionary, not of the file
+    num_found = identifiers.without(words).num_in_bytes(buffer.getvalue())
     if num_found:
         raise HeldBack(f"{num_found} identifiers of this file are still in the header that was to be written", report)
     num_found = sum(identifiers.num_in_bytes(data, LEAST_IN_PIXELS) for data in pixels)

@@ -22,14 +22,15 @@ class DeidentifySettings:
     dates: str = "shift"
     # Largest shift, in days; the smallest is one day.
     max_shift_days: int = 3650
-    # Text burned into the pixels: `off` does not look for it.
-    burned_in: str = "off"
+    # Text burned into the pixels: `redact` covers it, `hold` refuses the file, `off` does not look (for pictures
+    # that are known to hold none).
+    burned_in: str = "redact"
     # Names, numbers and the like to be looked for in every file beside its own, one a line; empty: none.
     identifiers_file: str = ""
 
     def __post_init__(self) -> None:
         check_choice("dates", self.dates, ("shift", "remove"))
-        check_choice("burned_in", self.burned_in, ("off",))
+        check_choice("burned_in", self.burned_in, ("redact", "hold", "off"))
         check_least("max_shift_days", self.max_shift_days, 1)
         check_least("age_cap_years", self.age_cap_years, 1)
         if not self.secret_file and not self.secret_variable:

@@ -134,9 +134,7 @@ def kept_terms() -> frozenset[str]:
 
 
 def _own_texts() -> list[str]:
-    meanings = [meaning for scheme in ("SCT", "DCM") for meaning in _code_meanings(scheme).values()]
     return [
-        *meanings,
         "MedPRM PS3.15 Basic Profile, listed elements only",
         "Basic Application Confidentiality Profile Retain Patient Characteristics Option Clean Pixel Data Option",
         "Retain Longitudinal Temporal Information Modified Dates Option MODIFIED REMOVED YES NO",
