@@ -31,7 +31,7 @@ from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
 from medprm.scoring.settings import ScoringSettings
 from medprm.training.planning import PlanningSettings, stage_of
-from medprm.training.settings import PackingSettings, TrainingSettings
+from medprm.training.settings import PackingSettings, SelectionSettings, TrainingSettings
 
 RUN_STAGES = ("solutions", "machines", "experts")
 WANDB_MODES = ("disabled", "offline", "online")
@@ -120,6 +120,8 @@ class TrainConfig:
     data: DataSettings = field(default_factory=DataSettings)
     # Labels that annotate.py has made for the train split.
     labelled: LabelledSettings = field(default_factory=LabelledSettings)
+    # Which of the labelled solutions of the train split are trained on.
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     model: ModelSettings = field(default_factory=ModelSettings)

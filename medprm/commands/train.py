@@ -63,6 +63,7 @@ from medprm.training.card import CARD_FILE, model_card
 from medprm.training.checkpoints import Writers, discard_newer, find_resumable, is_sharded, num_writers
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import PackedDataset, pack_dataset
+from medprm.training.selection import select
 from medprm.training.settings import PackingSettings
 from medprm.training.stopping import StopOnRequest
 from medprm.training.trainer import PRMTrainer
@@ -79,7 +80,7 @@ def run(config: TrainConfig) -> Path:
     """Train as the settings say; returns the folder of the checkpoint."""
     folder = begin(config)
     data = open_source(config.data, folder.parent)
-    splits = with_labels(read_splits(data), config.labelled)
+    splits, chosen = selected(with_labels(read_splits(data), config.labelled), config)
     keep_source(folder, config, describe_source(data, splits, config.labelled.path))
     start = resumable(folder, config)
     # Before the model: under ZeRO-3, weights are sharded while they are loaded.
@@ -96,7 +97,7 @@ def run(config: TrainConfig) -> Path:
         config.tiles,
     )
     validation_set = validation_dataset(splits.get("validation"), encoder, config, data.image_root, loaded)
-    save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set))
+    save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set), selection=chosen)
     label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, config.labels.texts)
     show_first_batch(folder, train_set, loaded, label_tokens)
     tracker = track(config, folder, [item for cases in splits.values() for item in cases])
@@ -158,6 +159,17 @@ def keep_source(folder: Path, config: TrainConfig, source: dict[str, Any]) -> No
         check_same_data(folder, source["hash"])
     save_run(folder, data=source)
     logger.info("data %s from %s: %s", config.data.name, source["path"], json.dumps(source["read"]))
+
+
+def selected(
+    splits: dict[str, list[CaseSolutions]], config: TrainConfig
+) -> tuple[dict[str, list[CaseSolutions]], dict[str, Any] | None]:
+    """The splits with the chosen solutions of the train split, and the counts of the choice."""
+    if config.selection.kind == "none" or "train" not in splits:
+        return splits, None
+    seed = config.seed if config.selection.seed is None else config.selection.seed
+    found = select(splits["train"], config.selection, config.labels, seed)
+    return splits | {"train": found.cases}, found.counts.to_json()
 
 
 def is_resharded(start: Path | None) -> bool:

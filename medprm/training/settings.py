@@ -11,6 +11,28 @@ from medprm.model.settings import TREE_ATTENTION
 
 STRATEGIES = ("no", "steps", "epoch")
 PACKINGS = ("tree", "sequence", "none")
+SELECTIONS = ("none", "bis", "random")
+
+
+@dataclass
+class SelectionSettings:
+    """Which labelled solutions are trained on."""
+
+    # none (all), bis (the most informative by the labels that they have, arXiv 2602.04145) or random (its control).
+    kind: str = "none"
+    # Share of the solutions of each source (metadata.source) that is kept, in (0, 1].
+    share: float = 1.0
+    # Of the draw, and of ties; null: the run's seed.
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("selection.kind", self.kind, SELECTIONS)
+        if not 0.0 < self.share <= 1.0:
+            raise InputError(f"selection.share is {self.share}; expected above 0, and 1 at most")
+        if self.kind == "none" and (self.share != 1.0 or self.seed is not None):
+            raise InputError(
+                "selection.share or seed is set with selection.kind=none, which keeps all; choose bis or random"
+            )
 
 
 @dataclass
