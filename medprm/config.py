@@ -31,7 +31,7 @@ from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
 from medprm.scoring.settings import ScoringSettings
 from medprm.training.planning import PlanningSettings, stage_of
-from medprm.training.settings import PackingSettings, SelectionSettings, TrainingSettings
+from medprm.training.settings import MixSettings, PackingSettings, SelectionSettings, TrainingSettings
 
 RUN_STAGES = ("solutions", "machines", "experts")
 WANDB_MODES = ("disabled", "offline", "online")
@@ -122,6 +122,8 @@ class TrainConfig:
     labelled: LabelledSettings = field(default_factory=LabelledSettings)
     # Which of the labelled solutions of the train split are trained on.
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    # Further sets to train on, and weights.
+    mix: MixSettings = field(default_factory=MixSettings)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -147,6 +149,12 @@ class TrainConfig:
         if self.tracking.keep_report:
             raise InputError("tracking.keep_report=true: evaluate.py writes the report, train.py does not")
         _check_null_or_positive("num_threads", self.num_threads)
+        self.mix.check_names(self.data.name)
+        if self.mix.streaming and self.labelled.path is not None:
+            raise InputError(
+                "mix.streaming=true with labelled.path: labels of another file are laid over cases in memory; name the "
+                "labelled file as train.jsonl of data.path instead"
+            )
         _check_combination(self.tuning.kind, stage_of(self.deepspeed), self.training)
 
 

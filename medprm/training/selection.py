@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from medprm.cases.schema import CaseSolutions, Solution, Step
+from medprm.cases.stored import ChosenCases
 from medprm.cases.verdicts import share_so_far
 from medprm.encoding.settings import LabelSettings
 from medprm.encoding.targets import Row, step_targets
@@ -48,7 +49,7 @@ class SelectionCounts:
 class Selected(NamedTuple):
     """The cases that keep a solution, in order, and the counts."""
 
-    cases: list[CaseSolutions]
+    cases: ChosenCases
     counts: SelectionCounts
 
 
@@ -66,9 +67,10 @@ def select(cases: Sequence[CaseSolutions], settings: SelectionSettings, labels: 
     counts = SelectionCounts(settings.kind, settings.share)
     by_source: dict[str, list[tuple[float, float, _Place]]] = defaultdict(list)
     generator = random.Random(seed)
-    for place, source, solution in _placed(cases):
+    for place, item, solution in _placed(cases):
+        source = source_of(item)
         counts.num_read[source] = counts.num_read.get(source, 0) + 1
-        score = _score(cases[place.case], solution, settings, labels)
+        score = _score(item, solution, settings, labels)
         if score is None:
             counts.num_without_label[source] = counts.num_without_label.get(source, 0) + 1
             continue
@@ -79,7 +81,7 @@ def select(cases: Sequence[CaseSolutions], settings: SelectionSettings, labels: 
         kept.update(place for _, _, place in chosen)
         counts.num_kept[source] = len(chosen)
     _log(counts)
-    return Selected(list(_only(cases, kept)), counts)
+    return Selected(_only(cases, kept), counts)
 
 
 def balanced_information(scores: Sequence[float | None], is_positive: Sequence[bool | None]) -> float | None:
@@ -111,10 +113,10 @@ def source_of(item: CaseSolutions) -> str:
     return item.case.metadata.source or NO_SOURCE
 
 
-def _placed(cases: Sequence[CaseSolutions]) -> Iterator[tuple[_Place, str, Solution]]:
+def _placed(cases: Sequence[CaseSolutions]) -> Iterator[tuple[_Place, CaseSolutions, Solution]]:
     for number, item in enumerate(cases):
         for index, solution in enumerate(item.solutions):
-            yield _Place(number, index), source_of(item), solution
+            yield _Place(number, index), item, solution
 
 
 def _score(item: CaseSolutions, solution: Solution, settings: SelectionSettings, labels: LabelSettings) -> float | None:
@@ -151,11 +153,11 @@ def _rollout_score(step: Step) -> float | None:
     return share_so_far(runs) if runs else step.mc_score
 
 
-def _only(cases: Sequence[CaseSolutions], kept: set[_Place]) -> Iterator[CaseSolutions]:
-    for number, item in enumerate(cases):
-        solutions = [one for index, one in enumerate(item.solutions) if _Place(number, index) in kept]
-        if solutions:
-            yield CaseSolutions(item.case, solutions)
+def _only(cases: Sequence[CaseSolutions], kept: set[_Place]) -> ChosenCases:
+    by_case: dict[int, list[int]] = defaultdict(list)
+    for place in sorted(kept):
+        by_case[place.case].append(place.solution)
+    return ChosenCases(cases, list(by_case.items()))
 
 
 def _log(counts: SelectionCounts) -> None:
