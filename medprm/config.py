@@ -22,6 +22,7 @@ from medprm.annotation.settings import (
     check_fitted,
     check_search,
 )
+from medprm.cases.filters.settings import FilterSettings
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.settings import AnswerSettings
 from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
@@ -236,6 +237,8 @@ class AnnotateConfig:
     merge_shards: int | None = None
     # Which stage of a project this is, and its gates.
     stage: StageSettings = field(default_factory=StageSettings)
+    # What is left out of training data, before annotation and by its labels.
+    filters: FilterSettings = field(default_factory=FilterSettings)
     solutions: SolutionSettings = field(default_factory=SolutionSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)

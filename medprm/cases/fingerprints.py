@@ -28,6 +28,19 @@ def normalised(text: str) -> str:
     return " ".join(re.findall(r"\w+", folded))
 
 
+def word_runs(text: str, length: int = 3) -> frozenset[str]:
+    """The runs of `length` words of a normalised text; the whole text where it is shorter."""
+    words = text.split()
+    if len(words) <= length:
+        return frozenset([text])
+    return frozenset(" ".join(words[begin : begin + length]) for begin in range(len(words) - length + 1))
+
+
+def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    """Size of the intersection over that of the union."""
+    return len(first & second) / max(1, len(first | second))
+
+
 def file_hash(path: Path) -> str:
     """sha256 of the bytes."""
     with open(path, "rb") as opened:
