@@ -22,6 +22,7 @@ from medprm.annotation.settings import (
     check_fitted,
     check_search,
 )
+from medprm.cases.filters.settings import FilterSettings
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.settings import AnswerSettings
 from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
@@ -31,7 +32,7 @@ from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
 from medprm.scoring.settings import CALIBRATION_KINDS, ScoringSettings
 from medprm.training.planning import PlanningSettings, stage_of
-from medprm.training.settings import PackingSettings, TrainingSettings
+from medprm.training.settings import MixSettings, PackingSettings, SelectionSettings, TrainingSettings
 
 RUN_STAGES = ("solutions", "machines", "experts")
 WANDB_MODES = ("disabled", "offline", "online")
@@ -120,6 +121,10 @@ class TrainConfig:
     data: DataSettings = field(default_factory=DataSettings)
     # Labels that annotate.py has made for the train split.
     labelled: LabelledSettings = field(default_factory=LabelledSettings)
+    # Which of the labelled solutions of the train split are trained on.
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    # Further sets to train on, and weights.
+    mix: MixSettings = field(default_factory=MixSettings)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -145,6 +150,12 @@ class TrainConfig:
         if self.tracking.keep_report:
             raise InputError("tracking.keep_report=true: evaluate.py writes the report, train.py does not")
         _check_null_or_positive("num_threads", self.num_threads)
+        self.mix.check_names(self.data.name)
+        if self.mix.streaming and self.labelled.path is not None:
+            raise InputError(
+                "mix.streaming=true with labelled.path: labels of another file are laid over cases in memory; name the "
+                "labelled file as train.jsonl of data.path instead"
+            )
         _check_combination(self.tuning.kind, stage_of(self.deepspeed), self.training)
 
 
@@ -236,6 +247,8 @@ class AnnotateConfig:
     merge_shards: int | None = None
     # Which stage of a project this is, and its gates.
     stage: StageSettings = field(default_factory=StageSettings)
+    # What is left out of training data, before annotation and by its labels.
+    filters: FilterSettings = field(default_factory=FilterSettings)
     solutions: SolutionSettings = field(default_factory=SolutionSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
