@@ -19,6 +19,7 @@ from medprm.images.settings import ImageSettings
 from medprm.images.tiles import count_tiles, pixel_values, split_tiles
 
 MID_GREY = 128
+MAX_REMEMBERED_SIZES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class PixelLoader:
         if settings.max_tiles == 1:
             return 1
         if image.path not in self._sizes:
+            if len(self._sizes) >= MAX_REMEMBERED_SIZES:
+                self._sizes.clear()
             self._sizes[image.path] = read_size(resolve_image(self.root, image.path))
         return count_tiles(*self._sizes[image.path], settings)
 
