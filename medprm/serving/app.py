@@ -9,7 +9,8 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -57,7 +58,13 @@ class Refused(Exception):
 
 def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
     """The application; with `token` every request but those for the page and for health must carry it."""
-    app = FastAPI(title="MedPRM scores", version=__version__, docs_url=None, redoc_url=None)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()  # here, since uvicorn ends the process by the signal that it got
+
+    app = FastAPI(title="MedPRM scores", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     settings = service.settings
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     _answer_errors(app)

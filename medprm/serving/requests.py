@@ -29,7 +29,7 @@ class ScoreBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     case: dict[str, Any] = Field(description="The case's fields of a record: case_id, modality, question, ...")
-    solutions: list[list[StepText] | StepText] = Field(
+    solutions: list[list[StepText] | str] = Field(
         min_length=1, description="Each a list of step texts, or one text that is split into steps."
     )
     images: list[str] = Field(

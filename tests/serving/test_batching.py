@@ -5,7 +5,6 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
-from tiny import make_cases, tiny_encoder, tiny_loaded
 
 from medprm.cases.schema import CaseSolutions
 from medprm.errors import InputError
@@ -17,32 +16,17 @@ from medprm.serving.batching import Batcher, Busy, Closed
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("images")
-
-
-@pytest.fixture(scope="module")
-def cases(folder: Path) -> list[CaseSolutions]:
-    return make_cases(folder, 12, num_solutions=3)
-
-
-@pytest.fixture(scope="module")
-def scorer() -> StepScorer:
-    return StepScorer(tiny_loaded(), tiny_encoder(), max_row_tokens=2000)
-
-
 def candidates(item: CaseSolutions) -> Candidates:
     return Candidates(item.case, [one.step_texts for one in item.solutions])
 
 
 def test_fifty_callers_get_the_scores_of_the_library(
-    scorer: StepScorer, cases: list[CaseSolutions], folder: Path
+    scorer: StepScorer, cases: list[CaseSolutions], image_folder: Path
 ) -> None:
-    expected = [scorer.score(item.case, item.solutions, folder) for item in cases]
+    expected = [scorer.score(item.case, item.solutions, image_folder) for item in cases]
     with Batcher(scorer, max_cases=8, max_wait_ms=5, max_waiting=100) as batcher:
         asked = [cases[number % len(cases)] for number in range(50)]
-        answers = [batcher.submit(candidates(item), folder) for item in asked]
+        answers = [batcher.submit(candidates(item), image_folder) for item in asked]
         wait(answers, timeout=120)
         for number, answer in enumerate(answers):
             for one, other in zip(answer.result(0), expected[number % len(cases)], strict=True):
@@ -51,17 +35,17 @@ def test_fifty_callers_get_the_scores_of_the_library(
         assert batcher.num_batches < 50, "cases are scored together"
 
 
-def test_a_bad_case_fails_alone(scorer: StepScorer, cases: list[CaseSolutions], folder: Path) -> None:
+def test_a_bad_case_fails_alone(scorer: StepScorer, cases: list[CaseSolutions], image_folder: Path) -> None:
     lost = cases[1].case.model_copy(
         update={"images": (cases[1].case.images[0].model_copy(update={"path": "lost.png"}),)}
     )
     with Batcher(scorer, max_cases=8, max_wait_ms=200, max_waiting=100) as batcher:
-        good = batcher.submit(candidates(cases[0]), folder)
-        bad = batcher.submit(Candidates(lost, [["a step"]]), folder)
+        good = batcher.submit(candidates(cases[0]), image_folder)
+        bad = batcher.submit(Candidates(lost, [["a step"]]), image_folder)
         assert len(good.result(60)) == 3
         with pytest.raises(InputError, match=r"lost\.png"):
             bad.result(60)
-        assert batcher.submit(candidates(cases[2]), folder).result(60), "the thread lives on"
+        assert batcher.submit(candidates(cases[2]), image_folder).result(60), "the thread lives on"
 
 
 class Held:
@@ -78,19 +62,19 @@ class Held:
 
 
 def test_too_many_are_refused_and_those_who_left_are_not_scored(
-    scorer: StepScorer, cases: list[CaseSolutions], folder: Path
+    scorer: StepScorer, cases: list[CaseSolutions], image_folder: Path
 ) -> None:
     held = Held(scorer)
     with Batcher(held, max_cases=1, max_wait_ms=0, max_waiting=2) as batcher:
-        first = batcher.submit(candidates(cases[0]), folder)
+        first = batcher.submit(candidates(cases[0]), image_folder)
         assert held.begun.wait(60)
-        left, stays = (batcher.submit(candidates(cases[number]), folder) for number in (1, 2))
+        left, stays = (batcher.submit(candidates(cases[number]), image_folder) for number in (1, 2))
         with pytest.raises(Busy, match="2 cases are waiting"):
-            batcher.submit(candidates(cases[3]), folder)
+            batcher.submit(candidates(cases[3]), image_folder)
         assert left.cancel()
         held.go.set()
         assert first.result(60)
         assert stays.result(60)
         assert batcher.num_cases == 2
     with pytest.raises(Closed):
-        batcher.submit(candidates(cases[0]), folder)
+        batcher.submit(candidates(cases[0]), image_folder)
