@@ -25,6 +25,7 @@ from medprm.serving.settings import ServingSettings
 
 # Measured: 2e-7, sums in float32 in another order.
 TOLERANCE = 1e-5
+ROOT = Path(__file__).parents[2]
 TEXT_CASE = {"case_id": "c1", "modality": "text", "question": "What is seen?"}
 BODY: dict[str, Any] = {"case": TEXT_CASE, "solutions": [["fever", "the answer is effusion"], "clear\nheart enlarged"]}
 
@@ -188,23 +189,26 @@ def test_the_command_serves_until_it_is_asked_to_stop(tmp_path: Path, trained: P
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "medprm.serving", f"checkpoint={trained / 'checkpoint'}", "serving.port=0"]
     with subprocess.Popen(
-        [*command, "num_threads=1"], stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+        [*command, "num_threads=1"], stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
     ) as process:
-        assert process.stderr is not None
-        found = next((one[1] for line in process.stderr if (one := re.search(r"on (http://127\S+)", line))), None)
-        assert found is not None
-        answer = httpx.post(f"{found}/score", json=BODY, timeout=60)
-        assert answer.status_code == 200
-        assert answer.json()["checkpoint"] == "run"
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        try:
+            assert process.stderr is not None
+            found = next((one[1] for line in process.stderr if (one := re.search(r"on (http://127\S+)", line))), None)
+            assert found is not None
+            answer = httpx.post(f"{found}/score", json=BODY, timeout=60)
+            assert answer.status_code == 200
+            assert answer.json()["checkpoint"] == "run"
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        finally:
+            process.kill()
     assert not list(tmp_path.glob("medprm-serving-*")), "nothing of a request stays behind"
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     def said(*arguments: str) -> str:
         command = [sys.executable, "-m", "medprm.serving", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1, done.stderr
         return done.stderr
