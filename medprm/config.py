@@ -31,6 +31,7 @@ from medprm.errors import InputError, check_choice
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
 from medprm.scoring.settings import CALIBRATION_KINDS, ScoringSettings
+from medprm.serving.settings import ServingSettings
 from medprm.training.planning import PlanningSettings, stage_of
 from medprm.training.settings import MixSettings, PackingSettings, SelectionSettings, TrainingSettings
 
@@ -332,6 +333,27 @@ class AnnotateConfig:
 
 
 @dataclass
+class ServeConfig:
+    """`python -m medprm.serving`."""
+
+    # Folder or hub id of the trained PRM.
+    checkpoint: str | None = None
+    # CPU threads; null: all cores.
+    num_threads: int | None = None
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    # What is kept of decoded images.
+    tiles: TileSettings = field(default_factory=TileSettings)
+    # Whose data may be answered about, and to which address.
+    guard: GuardSettings = field(default_factory=GuardSettings)
+
+    def __post_init__(self) -> None:
+        if self.scoring.protocol != "own":
+            raise InputError(f"scoring.protocol={self.scoring.protocol}: only checkpoints of this project are served")
+        _check_null_or_positive("num_threads", self.num_threads)
+
+
+@dataclass
 class EvaluateComposition(EvaluateConfig):
     """What Hydra composes for `evaluate`: an experiment may set these for training, and serves both verbs."""
 
@@ -357,13 +379,14 @@ class AnnotateComposition(AnnotateConfig):
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
-AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig
+AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig | ServeConfig
 Config = TypeVar("Config", bound=AnyConfig)
 
 SCHEMAS: dict[str, type[AnyConfig]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "annotate": AnnotateConfig,
+    "serve": ServeConfig,
 }
 COMPOSITIONS: dict[str, type[AnyConfig]] = SCHEMAS | {
     "evaluate": EvaluateComposition,

@@ -53,6 +53,8 @@ class StepScorer:
         self.max_row_tokens = max_row_tokens
         self.label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, labels)
         self.image_settings = loaded.image_settings
+        # What the checkpoint says of itself: the aggregation and the threshold chosen on validation, among others.
+        self.prm = dict(loaded.prm or {})
         self.device = next(self.model.parameters()).device
         self.max_positions = int(self.model.config.get_text_config().max_position_embeddings)
         if encoder.chat.has_images:
