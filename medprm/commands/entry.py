@@ -182,7 +182,8 @@ def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> st
     if key in known:
         return f"{key}: {_one_line(str(error).split('full_key:')[0])}"
     near = [*_near_keys(key, known), *(f"+{one}" for one in _near(key, ["experiment"]))]
-    return f"{key}: no such setting{_did_you_mean(near)}; {verb}.py --cfg job shows all"
+    program = "python -m medprm.review" if verb == "review" else f"{verb}.py"
+    return f"{key}: no such setting{_did_you_mean(near)}; {program} --cfg job shows all"
 
 
 def _groups(conf: Path) -> list[str]:

@@ -8,6 +8,8 @@ inflation, pixels, and the size inside the compressed stream. Decoding is by pyd
 
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,11 +49,40 @@ def load_dicom(path: Path, frame: int | None = None, limits: ImageLimits = DEFAU
 
 def decode_dicom(data: bytes, path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> DicomImage:
     """As `load_dicom`, from the file's bytes; `path` is for messages."""
-    try:
-        _refuse_inflation_bomb(data, path, limits)
-        dataset = dcmread(io.BytesIO(data), force=True)
-        frame = _check_header(dataset, path, frame, limits)
+    with _named_errors(path):
+        dataset, frame = _open(data, path, frame, limits)
         return _render(dataset, path, frame)
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """One frame as it is stored, (H, W) or (H, W, samples), with the data set that says what the values mean."""
+
+    values: np.ndarray
+    dataset: FileDataset
+    frame: int
+
+
+def decode_stored(
+    data: bytes, path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> StoredFrame:
+    """The stored values before any window, for a viewer that windows them itself; checks as in `decode_dicom`."""
+    with _named_errors(path):
+        dataset, frame = _open(data, path, frame, limits)
+        return StoredFrame(_decode_frame(dataset, path, frame)[0], dataset, frame)
+
+
+def _open(data: bytes, path: Path, frame: int | None, limits: ImageLimits) -> tuple[FileDataset, int]:
+    _refuse_inflation_bomb(data, path, limits)
+    dataset = dcmread(io.BytesIO(data), force=True)
+    return dataset, _check_header(dataset, path, frame, limits)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes pydicom or a decoder raise, as an ImageError that names the file."""
+    try:
+        yield
     except ImageError:
         raise
     except RecursionError as error:
