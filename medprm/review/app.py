@@ -322,7 +322,6 @@ def _overview_routes(project: Project) -> APIRouter:
             status,
             roles=ROLES,
             specialties=SPECIALTIES,
-            exports=EXPORTS,
             **values,
         )
 

@@ -15,7 +15,7 @@ export function caseElements(view) {
       ? element(
           "details",
           {},
-          element("summary", {}, `${documents.length} passages that the model could read`),
+          element("summary", {}, documents.length === 1 ? "1 passage that the model could read" : `${documents.length} passages that the model could read`),
           ...documents.map((one) => element("blockquote", {}, element("b", {}, [one.title, one.source].filter(Boolean).join(" · ")), "\n", one.text)),
         )
       : null,
