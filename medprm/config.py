@@ -1,7 +1,7 @@
 """The settings of each verb, assembled from the rooms' own.
 
-In: the composed mapping of `conf/`. Out: `TrainConfig`, `EvaluateConfig` or `AnnotateConfig`, typed and checked.
-Light: no torch, no transformers, so that `--help` is quick. Rooms never import this file.
+In: the composed mapping of `conf/`. Out: `TrainConfig`, `EvaluateConfig`, `AnnotateConfig` or `ReviewConfig`, typed and
+checked. Light: no torch, no transformers, so that `--help` is quick. Rooms never import this file.
 """
 
 import re
@@ -30,6 +30,14 @@ from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings, Ti
 from medprm.errors import InputError, check_choice
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
+from medprm.review.settings import (
+    AccountSettings,
+    AddressSettings,
+    ProtocolSettings,
+    ReviewDataSettings,
+    RuleSettings,
+    check_together,
+)
 from medprm.scoring.settings import CALIBRATION_KINDS, ScoringSettings
 from medprm.serving.settings import ServingSettings
 from medprm.training.planning import PlanningSettings, stage_of
@@ -354,6 +362,32 @@ class ServeConfig:
 
 
 @dataclass
+class ReviewConfig:
+    """`python -m medprm.review`."""
+
+    # Names the review; the folder follows from it.
+    run_name: str = "review"
+    # The review's folder: verdicts, accounts and the log; it is gone on with whenever it is there.
+    output_dir: str = "outputs/review"
+    data: ReviewDataSettings = field(default_factory=ReviewDataSettings)
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    protocol: ProtocolSettings = field(default_factory=ProtocolSettings)
+    accounts: AccountSettings = field(default_factory=AccountSettings)
+    address: AddressSettings = field(default_factory=AddressSettings)
+    # How labels follow from sources in the merged records; the default: as in the annotation run beside data.path.
+    consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
+    # Folder to write every export into, instead of serving.
+    export: str | None = None
+    # File of verdicts to take in (JSON Lines, or Label Studio's export .json), instead of serving.
+    verdicts: str | None = None
+
+    def __post_init__(self) -> None:
+        check_together(self.address, self.rules, self.protocol, self.accounts)
+        if self.export is not None and self.verdicts is not None:
+            raise InputError("export and verdicts: one takes out, the other takes in; give one")
+
+
+@dataclass
 class EvaluateComposition(EvaluateConfig):
     """What Hydra composes for `evaluate`: an experiment may set these for training, and serves both verbs."""
 
@@ -379,7 +413,7 @@ class AnnotateComposition(AnnotateConfig):
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
-AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig | ServeConfig
+AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig | ServeConfig | ReviewConfig
 Config = TypeVar("Config", bound=AnyConfig)
 
 SCHEMAS: dict[str, type[AnyConfig]] = {
@@ -387,6 +421,7 @@ SCHEMAS: dict[str, type[AnyConfig]] = {
     "evaluate": EvaluateConfig,
     "annotate": AnnotateConfig,
     "serve": ServeConfig,
+    "review": ReviewConfig,
 }
 COMPOSITIONS: dict[str, type[AnyConfig]] = SCHEMAS | {
     "evaluate": EvaluateComposition,
