@@ -171,11 +171,12 @@ def _pcam_split(origin: Origin, stem: str, slides: Sequence[str] | None, split: 
         if slides is not None and len(slides) != len(is_tumour):
             raise RecordError(f"{stem}_meta.csv: {len(slides)} rows for {len(is_tumour)} patches; expected one each")
         for place in origin.draw(range(len(is_tumour))):
-            image = origin.written_image(png_bytes(np.asarray(patches[place])))
+            name = f"pcam_{stem.removeprefix('camelyonpatch_level_2_split_')}_{place}"
+            image = origin.written_image(png_bytes(np.asarray(patches[place])), name)
             case = question_case(
                 "PatchCamelyon",
                 "CC0 1.0",
-                f"{stem.removeprefix('camelyonpatch_level_2_split_')}_{place}",
+                name,
                 "Does the centre of this lymph node patch hold metastatic tissue?",
                 answer=YES_NO[0] if is_tumour[place] else YES_NO[1],
                 options=YES_NO,
@@ -230,7 +231,7 @@ def _lits_case(origin: Origin, hounsfield: np.ndarray, number: str, place: int, 
         answer=answer,
         options=YES_NO,
         modality="ct_scan",
-        images=[origin.written_image(png_bytes(picture))],
+        images=[origin.written_image(png_bytes(picture), f"lits_{number}_{place}")],
         patient_id=f"lits_{number}",
         extra={"slice": place, "window_hu": [LITS_LEAST_HU, LITS_MOST_HU]},
     )
