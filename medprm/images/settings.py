@@ -36,3 +36,5 @@ class ImageLimits:
     max_pixels: int = 64 * 10**6
     # Largest content of a deflated DICOM file after inflation, in bytes.
     max_inflated_bytes: int = 256 * 2**20
+    # Deepest sequence within sequences of a DICOM file; structured reports go to about 15.
+    max_nesting: int = 64

@@ -272,7 +272,7 @@ def test_video_and_odd_colour_spaces_are_named(write_dicom, ramp: np.ndarray) ->
     dataset.file_meta.TransferSyntaxUID = MPEG4HP41
     dataset.PixelData = encapsulate([b"\x00\x00\x00\x18ftypmp42"])
     dataset.save_as(path := Path(str(dataset.filename)).with_name("video.dcm"))
-    with pytest.raises(ImageError, match=r"MPEG-4 .* is not supported; convert"):
+    with pytest.raises(ImageError, match=r"a video \(MPEG-4 .* is not supported\); convert"):
         load_dicom(path)
     with pytest.raises(ImageError, match="photometric interpretation 'HSV'; expected one of MONOCHROME1"):
         load_dicom(write_dicom(ramp, PhotometricInterpretation="HSV"))
