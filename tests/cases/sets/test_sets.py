@@ -13,7 +13,6 @@ from medprm.cases.parsing import RecordError
 from medprm.cases.reading import Reading
 from medprm.cases.rows import Row, read_rows
 from medprm.cases.schema import Case
-from medprm.cases.sets.lesions import _axial
 from medprm.cases.sets.origin import Origin, Unfit
 from medprm.cases.sets.pictures import slake_case
 from medprm.cases.sets.table import REFUSED, SETS, load_set
@@ -192,7 +191,6 @@ def test_lits_slices_are_windowed_and_lie_as_a_radiologist_sees_them(tmp_path: P
     assert (pixels[0, 0] == 255).all()
     assert pixels.sum() == 3 * 255
     assert reading.refused == {"a volume without a mask": 1}
-    assert _axial(origin.folder / "volume-0.nii").shape == (4, 5, 6)
 
 
 def test_a_limit_is_drawn_by_the_seed_within_each_split(tmp_path: Path) -> None:
