@@ -47,7 +47,11 @@ def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSe
         made = _made(maker, groups, table, counts)
         first = next(made, None)
         if first is None:
-            _raise_nothing(counts, rows)
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in counts["refused"].most_common(3))
+            raise InputError(
+                f"none of {len(rows)} questions has a case, so there is nothing to write: "
+                f"{reasons or 'no file was read'}"
+            )
         write_cases(target / RECORDS, _with(first, made))
     _write_json(target / DESCRIPTION, _description(settings))
     if settings.split:
@@ -57,14 +61,6 @@ def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSe
     }
     _write_json(target / COUNTS, found)
     return found
-
-
-def _raise_nothing(counts: dict[str, Any], rows: Sequence[Question]) -> None:
-    """No case at all is a mistake, not an empty file."""
-    reasons = (
-        ", ".join(f"{count} x {reason}" for reason, count in counts["refused"].most_common(3)) or "no file was read"
-    )
-    raise InputError(f"none of {len(rows)} questions has a case, so there is nothing to write: {reasons}")
 
 
 def _with(first: CaseSolutions, others: Iterable[CaseSolutions]) -> Iterator[CaseSolutions]:

@@ -8,7 +8,7 @@ A solution that cannot be trained on is refused and counted by reason; nothing t
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +105,7 @@ def build_dataset(
     """
     counts = DatasetCounts(num_cases=len(cases))
     refused: Counter[str] = Counter()
+    image_settings = replace(image_settings, windows=tuple(encoder.settings.ct_windows))
     pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, tiles)
     dataset = StepDataset([], counts, encoder, labels, pixels)
     for case, solutions in cases:
