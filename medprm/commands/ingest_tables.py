@@ -36,6 +36,7 @@ NUM_REASONS = 12
 def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSettings) -> dict[str, Any]:
     """Write everything to the target; returns the counts, which ingest.json holds as well."""
     target = settings.target
+    # Tables hold paths and what libraries say of values: of de-identified files they stay beside the journal.
     tables = target if settings.deidentify is None else settings.working
     counts: dict[str, Any] = {"files": Counter(), "questions": Counter(), "refused": Counter(), "notes": Counter()}
     maker = CaseMaker(journal, rows, settings)
@@ -59,7 +60,7 @@ def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSe
     found = {
         name: dict(sorted(value.items())) if isinstance(value, Counter) else value for name, value in counts.items()
     }
-    _write_json(target / COUNTS, found)
+    _write_json(tables / COUNTS, found)
     return found
 
 
