@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What a PRM learns from each source of labels: the same phantom cases, labelled by the judge alone, by Monte Carlo alone, by
-# both before and after the experts; three seeds each. About an hour on two cores. Figures: docs/annotation.md.
+# both before and after the experts; three seeds each. Under an hour on two cores. Figures: docs/annotation.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python="${PYTHON:-python}"
-cases="${CASES:-240}"
+cases="${CASES:-160}"
 
 # All planned rollouts are run: labels=value needs them.
 [ -f outputs/sources_labels/labelled.jsonl ] || "$python" annotate.py +experiment=cxr run_name=sources \

@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
 SCALE_ALONE = ("model", "tuning", "deepspeed")
-OF_ANNOTATE = ("judge", "policy", "prices", "retrieval", "stage")
+OF_ANNOTATE = ("filters", "judge", "policy", "prices", "retrieval", "stage")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONF.glob("*/*.yaml")

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from medprm.cases.schema import Case
-from medprm.evaluation.best_of_n import normalise_answer
 from medprm.evaluation.scored import ScoredSolution
+from medprm.evaluation.votes import normalise_answer
 
 TRUTH_MARKS = {"correct": "✓", "incorrect": "✗", "neutral": "–", "unknown": "?"}
 CASE_RULE = (
@@ -126,7 +126,7 @@ def view_case(
         case_id=case.case_id,
         kind=picked.kind,
         images=["data:image/png;base64," + base64.b64encode(png).decode("ascii") for png in image_png(case.case_id)],
-        context=_context_rows(case),
+        context=context_rows(case),
         question=case.question,
         options=list(case.options),
         reference="; ".join(dict.fromkeys(reference)),
@@ -136,7 +136,8 @@ def view_case(
     )
 
 
-def _context_rows(case: Case) -> list[tuple[str, str]]:
+def context_rows(case: Case) -> list[tuple[str, str]]:
+    """Name and value of what the clinical context says."""
     context = case.clinical_context
     rows: list[tuple[str, str]] = []
     for name in ("age", "age_group", "sex", "symptoms", "history", "vitals", "laboratory", "note"):

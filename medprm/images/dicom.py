@@ -81,6 +81,25 @@ def render_dicom(
         return _render(dataset, path, frame, windows)
 
 
+@dataclass(frozen=True)
+class StoredFrame:
+    """One frame as it is stored, (H, W) or (H, W, samples), with the data set that says what the values mean."""
+
+    values: np.ndarray
+    dataset: FileDataset
+    frame: int
+
+
+def decode_stored(
+    data: bytes, path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> StoredFrame:
+    """The stored values before any window, for a viewer that windows them itself; checks as in `decode_dicom`."""
+    dataset = open_dicom(data, path, limits)
+    with told_as_image_error(path):
+        frame = _check_header(dataset, path, frame, limits)
+        return StoredFrame(_decode_frame(dataset, path, frame)[0], dataset, frame)
+
+
 def _check_header(dataset: FileDataset, path: Path, frame: int | None, limits: ImageLimits) -> int:
     """The frame to decode, once the header has been found sane. Raises ImageError."""
     if not dataset.file_meta.get("TransferSyntaxUID"):

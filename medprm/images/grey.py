@@ -32,7 +32,7 @@ class Lut(NamedTuple):
 def render_grey(stored: np.ndarray, dataset: Dataset, frame: int) -> Rendered:
     """One frame of MONOCHROME1 or MONOCHROME2 as shown. Raises ValueError where the file's attributes make no sense."""
     values, is_padding, modality = modality_values(stored, dataset, frame)
-    share, window = _apply_voi(values, _group(dataset, frame, "FrameVOILUTSequence"), ~is_padding)
+    share, window = apply_voi(values, functional_group(dataset, frame, "FrameVOILUTSequence"), ~is_padding)
     is_inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     pixels = np.rint((1.0 - share if is_inverted else share) * 255.0).astype(np.uint8)
     pixels[is_padding] = 0
@@ -50,10 +50,10 @@ def render_grey(stored: np.ndarray, dataset: Dataset, frame: int) -> Rendered:
 
 def modality_values(stored: np.ndarray, dataset: Dataset, frame: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Values (H, W) after modality LUT or rescale (HU for CT), which of them are padding, and what was applied."""
-    is_padding = _padding_mask(stored, dataset)
+    is_padding = padding_mask(stored, dataset)
     if is_padding.all():
         raise ValueError("every pixel has the padding value (PixelPaddingValue)")
-    values, modality = _apply_modality(stored, _group(dataset, frame, "PixelValueTransformationSequence"))
+    values, modality = apply_modality(stored, functional_group(dataset, frame, "PixelValueTransformationSequence"))
     if not np.isfinite(values).all():
         raise ValueError("pixel values are not finite after rescaling")
     return values, is_padding, modality
@@ -68,7 +68,7 @@ def _contradicting_shape(dataset: Dataset, is_inverted: bool) -> str | None:
     return f"PresentationLUTShape {shape} with {photometric}; shown as {photometric}"
 
 
-def _group(dataset: Dataset, frame: int, name: str) -> Dataset:
+def functional_group(dataset: Dataset, frame: int, name: str) -> Dataset:
     """The item of an enhanced multi-frame object that holds this frame's attributes, or the dataset itself."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
@@ -79,7 +79,7 @@ def _group(dataset: Dataset, frame: int, name: str) -> Dataset:
     return dataset
 
 
-def _padding_mask(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+def padding_mask(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     first = dataset.get("PixelPaddingValue")
     if not isinstance(first, int) or stored.dtype.kind not in "iu":
         return np.zeros(stored.shape, dtype=bool)
@@ -95,7 +95,7 @@ def _as_stored(value: int, dtype: np.dtype) -> int:
     return value - (1 << num_bits) if dtype.kind == "i" and value >> (num_bits - 1) else value
 
 
-def _apply_modality(stored: np.ndarray, holder: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
+def apply_modality(stored: np.ndarray, holder: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
     if holder.get("ModalityLUTSequence"):
         lut = _read_lut(holder.ModalityLUTSequence[0], bool(stored.min() < 0))
         return _look_up(stored, lut).astype(np.float64), {"kind": "lut", "num_bits": lut.num_bits}
@@ -113,7 +113,7 @@ def _apply_modality(stored: np.ndarray, holder: Dataset) -> tuple[np.ndarray, di
     return values * slope + intercept, record
 
 
-def _apply_voi(values: np.ndarray, holder: Dataset, is_valid: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def apply_voi(values: np.ndarray, holder: Dataset, is_valid: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """Modality values -> share of white in [0, 1]."""
     if holder.get("VOILUTSequence"):
         lut = _read_lut(holder.VOILUTSequence[0], bool(values.min() < 0))
