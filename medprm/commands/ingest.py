@@ -12,7 +12,8 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +34,8 @@ INTERRUPTED = 130
 
 def ingest(settings: IngestSettings) -> dict[str, Any]:
     """Read all files, then make the records and tables. Returns the counts of ingest.json."""
+    if settings.deidentify is not None:
+        _check_deidentify(settings.deidentify)
     rows = read_questions(settings.questions) if settings.questions else None
     if rows is not None:
         _check_rows(rows, settings)
@@ -45,10 +48,25 @@ def ingest(settings: IngestSettings) -> dict[str, Any]:
     return write_outputs(journal, rows, settings)
 
 
+def _check_deidentify(given: Mapping[str, Any]) -> None:
+    """Settings, library and secret, once and before a file is opened."""
+    try:
+        deidentify = import_module("medprm.images.deidentify")  # heavy (OCR), and of use to this option alone
+    except ImportError as error:
+        raise InputError(f"deidentify: not available here ({error}); leave --deidentify out") from error
+    try:
+        settings = deidentify.DeidentifySettings(**given)
+    except TypeError as error:
+        raise InputError(f"deidentify: {error}; expected settings of DeidentifySettings") from error
+    deidentify.read_secret(settings)
+
+
 def _check_rows(rows: Sequence[Question], settings: IngestSettings) -> None:
     if settings.deidentify is None:
         return
     for row in rows:
+        if row.age is not None and row.age > 89:
+            raise InputError(f"{row.where}: age {row.age} with deidentify; leave it empty, and the header's is capped")
         if row.patient_id or (row.file and row.study_id):
             raise InputError(
                 f"{row.where}: patient_id or study_id of your own with deidentify, which replaces those of the header; "

@@ -5,6 +5,7 @@ or why it cannot be shown. A file that cannot be used at all raises ImageError w
 """
 
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from PIL import Image
 from pydicom import FileDataset
 
 from medprm.cases.atomic import replaced_file
-from medprm.errors import InputError
 from medprm.images.dicom import render_dicom
 from medprm.images.dicom_file import open_dicom, told_as_image_error
 from medprm.images.files import ImageError, read_image_bytes, resolve_image, sniff_format
@@ -96,17 +96,14 @@ def _examine_dicom(dataset: FileDataset, shown: Path, task: FileTask) -> dict[st
 
 def _deidentify(dataset: FileDataset, settings: dict[str, Any], shown: Path) -> tuple[FileDataset, dict[str, Any]]:
     """Headers and burned-in text, by `medprm.images.deidentify`; what it held back is refused."""
+    # Heavy (OCR), and of use to this option alone.
+    deidentify = import_module("medprm.images.deidentify")
     try:
-        from medprm.images import deidentify
-        from medprm.images.deidentify_settings import DeidentifySettings
-    except ImportError as error:
-        raise InputError(
-            "deidentify: this installation has no medprm.images.deidentify; leave --deidentify out"
-        ) from error
-    with told_as_image_error(shown):
-        cleaned, report = deidentify.deidentify_file(dataset, DeidentifySettings(**settings))
-    if report.held_back or report.found_again:
-        raise ImageError(f"{shown}: held back: {report.held_back or 'an identifier of the header was found again'}")
+        with told_as_image_error(shown):
+            cleaned, report = deidentify.deidentify_file(dataset, deidentify.DeidentifySettings(**settings))
+    except ImageError as error:
+        said = str(error)
+        raise ImageError(said if said.startswith(str(shown)) else f"{shown}: {said}") from error
     return cleaned, {"burned_in": report.burned_in, "num_redacted": report.num_redacted}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medprm.errors import InputError, check_choice, check_least
-from medprm.images.hounsfield import check_windows
+from medprm.images.ct_windows import check_windows
 from medprm.images.isolation import IsolationSettings
 
 IMAGES = ("keep", "png")

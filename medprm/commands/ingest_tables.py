@@ -36,6 +36,7 @@ NUM_REASONS = 12
 def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSettings) -> dict[str, Any]:
     """Write everything to the target; returns the counts, which ingest.json holds as well."""
     target = settings.target
+    # Tables hold paths and what libraries say of values: of de-identified files they stay beside the journal.
     tables = target if settings.deidentify is None else settings.working
     counts: dict[str, Any] = {"files": Counter(), "questions": Counter(), "refused": Counter(), "notes": Counter()}
     maker = CaseMaker(journal, rows, settings)
@@ -47,7 +48,11 @@ def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSe
         made = _made(maker, groups, table, counts)
         first = next(made, None)
         if first is None:
-            _raise_nothing(counts, rows)
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in counts["refused"].most_common(3))
+            raise InputError(
+                f"none of {len(rows)} questions has a case, so there is nothing to write: "
+                f"{reasons or 'no file was read'}"
+            )
         write_cases(target / RECORDS, _with(first, made))
     _write_json(target / DESCRIPTION, _description(settings))
     if settings.split:
@@ -55,16 +60,8 @@ def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSe
     found = {
         name: dict(sorted(value.items())) if isinstance(value, Counter) else value for name, value in counts.items()
     }
-    _write_json(target / COUNTS, found)
+    _write_json(tables / COUNTS, found)
     return found
-
-
-def _raise_nothing(counts: dict[str, Any], rows: Sequence[Question]) -> None:
-    """No case at all is a mistake, not an empty file."""
-    reasons = (
-        ", ".join(f"{count} x {reason}" for reason, count in counts["refused"].most_common(3)) or "no file was read"
-    )
-    raise InputError(f"none of {len(rows)} questions has a case, so there is nothing to write: {reasons}")
 
 
 def _with(first: CaseSolutions, others: Iterable[CaseSolutions]) -> Iterator[CaseSolutions]:

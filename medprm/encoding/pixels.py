@@ -100,6 +100,6 @@ class PixelLoader:
 
 
 def _cut(data: bytes, path: Path, frame: int | None, settings: ImageSettings) -> np.ndarray:
-    picture = decode_image(data, path, frame).image
+    picture = decode_image(data, path, frame, windows=settings.windows).image
     tiles = split_tiles(picture, settings.tile_size, settings.max_tiles, settings.use_thumbnail)
     return np.stack([np.asarray(one) for one in tiles])

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from medprm.images.ct_windows import parse_window
 from medprm.images.grey import Rendered, modality_values
-from medprm.images.hounsfield import parse_window, render_windows
+from medprm.images.hounsfield import render_windows
 
 
 def render_ct(stored: np.ndarray, dataset: Dataset, frame: int, windows: Sequence[str]) -> Rendered:

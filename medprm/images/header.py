@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 _DAYS_PER_UNIT = {"D": 1, "W": 7, "M": 30.4375, "Y": 365.25}
@@ -96,4 +97,4 @@ def _value(dataset: Dataset, name: str) -> Any:
     # Values are parsed when they are asked for, and a bad one raises as many types as pydicom has parsers.
     except Exception:
         return None
-    return value[0] if isinstance(value, (list, tuple)) and value else value
+    return value[0] if isinstance(value, MultiValue) and value else value

@@ -163,10 +163,11 @@ class _Worker:
 
     def _start(self) -> None:
         self.connection, theirs = self.context.Pipe()
-        self.process = self.context.Process(
+        process = self.context.Process(
             target=_work, args=(theirs, self.function, self.settings.memory_mib), daemon=True
         )
-        self.process.start()
+        process.start()
+        self.process = process
         theirs.close()
 
     def _how_it_ended(self) -> str:

@@ -150,7 +150,8 @@ class StepScorer:
     def _pixels(self, root: Path) -> PixelLoader:
         if root not in self._pixel_loaders:
             is_blank = "images" in self.encoder.settings.blank
-            self._pixel_loaders[root] = PixelLoader(root, self.image_settings, is_blank, self._tiles)
+            settings = replace(self.image_settings, windows=tuple(self.encoder.settings.ct_windows))
+            self._pixel_loaders[root] = PixelLoader(root, settings, is_blank, self._tiles)
         return self._pixel_loaders[root]
 
 

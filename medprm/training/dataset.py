@@ -10,7 +10,7 @@ import logging
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard, overload
 
@@ -152,6 +152,7 @@ def build_dataset(
     """
     counts = DatasetCounts(num_cases=len(cases))
     refused: Counter[str] = Counter()
+    image_settings = replace(image_settings, windows=tuple(encoder.settings.ct_windows))
     pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, tiles)
     stored = StoredItems(cases, labels) if is_stored(cases) else None
     items: list[TrainingItem] = []

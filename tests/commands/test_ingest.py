@@ -271,3 +271,38 @@ def test_killed_and_resumed_is_the_same_to_the_byte(tmp_path: Path, images: str)
     assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
     if images == "png":
         assert len(list((tmp_path / "killed" / "images").iterdir())) == 150
+
+
+def test_deidentified_records_hold_no_identifier(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("medprm.images.deidentify", reason="de-identification is not in this checkout")
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef" * 2)
+    target = tmp_path / "out"
+    more = ("--question", "What is seen?", "--deidentify", f"secret_file={secret}", "burned_in=off")
+    assert run(source, target, *more) == 2
+    assert "choose images=png" in capsys.readouterr().err
+    assert run(source, target, *more, "--images", "png") == 0
+    assert sorted(path.name for path in target.iterdir()) == ["dataset.json", "images", "records.jsonl"]
+    originals = table(_files(source, tmp_path))
+    written = b"".join(path.read_bytes() for path in target.rglob("*") if path.is_file())
+    for row in originals:
+        for name in ("patient_id", "study_id", "series_id", "sop_instance_uid"):
+            assert not row[name] or row[name].encode() not in written
+    assert b"Doe" not in written and str(tmp_path).encode() not in written
+    cases = [item.case for item in read_cases(target / "records.jsonl")]
+    assert len({case.patient_id for case in cases}) == 3 and all(case.clinical_context.age for case in cases)
+    assert json.loads((target / "dataset.json").read_text())["deidentified"] is True
+    own = write_csv(tmp_path / "q.csv", "file,question,patient_id", "hand.dcm,?,mine")
+    assert run(source, tmp_path / "b", "--questions", str(own), "--images", "png", *more[2:]) == 2
+    assert "q.csv:2: patient_id" in capsys.readouterr().err
+    absent = ("--deidentify", f"secret_file={tmp_path / 'absent'}")
+    assert run(source, tmp_path / "c", "--question", "?", "--images", "png", *absent) == 2
+    assert run(source, tmp_path / "c", "--question", "?", "--images", "png", "--deidentify", "secrets=x") == 2
+
+
+def test_without_deidentification_nothing_is_called_deidentified(source: Path, tmp_path: Path) -> None:
+    assert run(source, tmp_path / "out", "--question", "?", "--images", "png") == 0
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["deidentified"] is False
+    assert all(item.case.metadata.phi_removed is None for item in read_cases(tmp_path / "out" / "records.jsonl"))

@@ -50,3 +50,18 @@ def read_mutant(value: dict[str, Any]) -> dict[str, Any]:
         refusal = str(error)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"size": size, "refusal": refusal, "peak_mib": peak}
+
+
+def read_watched(value: dict[str, Any]) -> dict[str, Any]:
+    """Open a file; why it is refused, and by how much the highest memory of the process grew."""
+    import resource
+
+    from medprm.images.load import load_image
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refusal = None
+    try:
+        load_image(Path(value["path"]))
+    except ImageError as error:
+        refusal = str(error)
+    return {"refusal": refusal, "growth_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}

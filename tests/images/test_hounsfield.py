@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from medprm.errors import InputError
-from medprm.images.hounsfield import CT_WINDOWS, check_windows, parse_window, render_windows
+from medprm.images.ct_windows import CT_WINDOWS, check_windows, parse_window
+from medprm.images.hounsfield import render_windows
 
 
 @pytest.mark.parametrize("name", sorted(CT_WINDOWS))
