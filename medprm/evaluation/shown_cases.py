@@ -126,7 +126,7 @@ def view_case(
         case_id=case.case_id,
         kind=picked.kind,
         images=["data:image/png;base64," + base64.b64encode(png).decode("ascii") for png in image_png(case.case_id)],
-        context=_context_rows(case),
+        context=context_rows(case),
         question=case.question,
         options=list(case.options),
         reference="; ".join(dict.fromkeys(reference)),
@@ -136,7 +136,7 @@ def view_case(
     )
 
 
-def _context_rows(case: Case) -> list[tuple[str, str]]:
+def context_rows(case: Case) -> list[tuple[str, str]]:
     context = case.clinical_context
     rows: list[tuple[str, str]] = []
     for name in ("age", "age_group", "sex", "symptoms", "history", "vitals", "laboratory", "note"):
