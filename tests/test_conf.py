@@ -28,7 +28,7 @@ OF_ANNOTATE = ("filters", "judge", "policy", "prices", "retrieval", "stage")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "scale", "sweep", *OF_ANNOTATE)
+    if path.parent.name not in ("experiment", "recipe", "scale", "sweep", *OF_ANNOTATE)
 )
 
 
