@@ -27,7 +27,7 @@ from medprm.errors import InputError
 from medprm.run import RunStopped, check_launch
 
 # Verbs that are modules, not scripts at the top.
-COMMANDS = {"serve": "python -m medprm.serving"}
+COMMANDS = {"serve": "python -m medprm.serving", "search": "python -m medprm.commands.search"}
 MISTAKE = 2
 INTERRUPTED = 130
 STOPPED = 75  # EX_TEMPFAIL: start it again
