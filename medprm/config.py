@@ -30,7 +30,7 @@ from medprm.errors import InputError, check_choice
 from medprm.evaluation.search_settings import SearchSettings
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
-from medprm.scoring.settings import ScoringSettings
+from medprm.scoring.settings import CALIBRATION_KINDS, ScoringSettings
 from medprm.serving.settings import ServingSettings
 from medprm.training.planning import PlanningSettings, stage_of
 from medprm.training.settings import PackingSettings, TrainingSettings
@@ -182,11 +182,21 @@ class EvaluateConfig:
     permute: str | None = None
     # Control: inputs taken away (images, context, documents); null: as the model was trained.
     blank: list[str] | None = None
+    # scored.jsonl of a run with labels=outcome on the same cases: its last step is the selector `orm`; null: none.
+    orm: str | None = None
+    # Keep with the checkpoint the map fitted on validation: temperature or isotonic; null: none is kept.
+    save_calibration: str | None = None
     # Score only the first so many cases of each split; null: all.
     max_cases: int | None = None
 
     def __post_init__(self) -> None:
         _check_resume(self.resume, self.overwrite)
+        if self.save_calibration is not None:
+            check_choice("save_calibration", self.save_calibration, CALIBRATION_KINDS)
+            if self.scoring.calibration != "none":
+                raise InputError("save_calibration with scoring.calibration=saved would fit a map of mapped scores")
+            if self.permute or self.blank:
+                raise InputError("save_calibration with a control (permute, blank): fit it on the inputs as they are")
         for one in [*([self.permute] if self.permute else []), *(self.blank or [])]:
             check_choice("permute and blank", one, BLANKS)
         if self.tracking.keep_checkpoint:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Modality = Literal["chest_xray", "ct_scan", "pathology", "clinical_photos", "text"]
+# `other`: images of none of these kinds, as public sets have them (MRI, ultrasound, charts, drawings).
+Modality = Literal["chest_xray", "ct_scan", "pathology", "clinical_photos", "text", "other"]
 Category = Literal["observation", "analysis", "integration", "diagnosis"]
 Label = Literal["correct", "incorrect", "neutral", "unknown"]
 Verdict = Label

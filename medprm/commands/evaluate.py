@@ -25,11 +25,15 @@ from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_sour
 from medprm.commands.score_split import score_split
 from medprm.config import EvaluateConfig
 from medprm.errors import InputError
+from medprm.evaluation.calibration import fit_all
+from medprm.evaluation.candidates import SolutionScores, collect_candidates
 from medprm.evaluation.metrics import evaluate_scored, write_metrics
 from medprm.evaluation.report import write_numbers_report, write_report
-from medprm.evaluation.scored import ScoredSolution, write_scored
+from medprm.evaluation.scored import ScoredSolution, read_scored, write_scored
+from medprm.evaluation.steps import judged_steps
 from medprm.evaluation.table import format_table
 from medprm.evaluation.tables import number_tables
+from medprm.evaluation.winners import selection_rows, write_selections
 from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
 from medprm.model.attention import resolve_attention
@@ -50,6 +54,7 @@ from medprm.run import (
     set_seed_and_threads,
     start_log,
 )
+from medprm.scoring.calibration import load_calibration, save_calibration
 from medprm.scoring.engine import Share
 from medprm.scoring.kept_rows import RowFile
 from medprm.scoring.scorer import StepScorer
@@ -63,6 +68,7 @@ WAYS_OUT = "resume=true goes on with it, overwrite=true deletes it, name=NAME wr
 # What may differ when scoring goes on: it changes no score, or is done anew each time.
 FREE_ON_RESUME = (
     *("resume", "overwrite", "output_dir", "run_name", "num_threads", "tracking", "evaluation", "tiles"),
+    *("orm", "save_calibration"),
     "scoring.num_workers",
 )
 REPORT_IMAGE_PIXELS = 640  # longest side of an image in the report, which holds all of them in one file
@@ -74,6 +80,8 @@ def run(config: EvaluateConfig) -> Path:
     """Evaluate as the settings say; returns the folder of the results. Several processes share the scoring."""
     with joined_processes() as meet:
         checkpoint = find_checkpoint(config)
+        if config.orm is not None and not Path(config.orm).is_file():
+            raise InputError(f"orm={config.orm}: no such file; expected the scored.jsonl of a run with labels=outcome")
         folder = begin(config, meet)
         data = open_data_together(config, meet)
         splits = limit(read_splits(data), config.max_cases)
@@ -110,8 +118,12 @@ def report(
     """Scores to numbers, table and page."""
     write_scored(folder / "scored.jsonl", [*validation_scores, *test_scores])
     logger.info("resampling %d times for the intervals", config.evaluation.num_bootstrap)
-    metrics = evaluate_scored(validation_scores, test_scores, config.evaluation)
+    others = other_scores(config)
+    metrics = evaluate_scored(validation_scores, test_scores, config.evaluation, others)
     write_metrics(folder / "metrics.json", metrics)
+    rows = selection_rows(collect_candidates(test_scores, others), test_scores, metrics["aggregation"])
+    write_selections(folder / "selections.jsonl", rows)
+    keep_calibration(config, checkpoint, validation_scores)
     cases = {item.case.case_id: item.case for item in test}
     write_report(
         folder / "report.html",
@@ -126,6 +138,27 @@ def report(
     track(config, folder, metrics, test_scores, test)
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
+
+
+def other_scores(config: EvaluateConfig) -> dict[str, SolutionScores]:
+    """Solution scores of other models by the name of their selector: `orm`, read at the last step."""
+    if config.orm is None:
+        return {}
+    solutions = read_scored(Path(config.orm))
+    return {"orm": {(one.case_id, one.solution_id): one.score("last") for one in solutions}}
+
+
+def keep_calibration(config: EvaluateConfig, checkpoint: str, validation: Sequence[ScoredSolution]) -> None:
+    """calibration.json beside the weights, where asked for."""
+    if config.save_calibration is None:
+        return
+    fitted = fit_all(judged_steps(validation)).get(config.save_calibration)
+    if fitted is None:
+        raise InputError(
+            f"save_calibration={config.save_calibration}: too few validation steps are judged, or all alike, to "
+            "fit it; leave it out"
+        )
+    logger.info("%s is kept with the checkpoint: %s", config.save_calibration, save_calibration(checkpoint, fitted))
 
 
 def open_data_together(config: EvaluateConfig, meet: Callable[[], None]) -> DataFolder:
@@ -262,7 +295,8 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTok
             system = Path(settings.system_prompt).read_text(encoding="utf-8").strip()
         return StepTokenScorer(loaded, checkpoint, settings.max_row_tokens, system)
     return StepScorer.from_loaded(
-        loaded, checkpoint, settings.max_row_tokens, config.blank, settings.tree_attention, config.tiles
+        *(loaded, checkpoint, settings.max_row_tokens, config.blank, settings.tree_attention, config.tiles),
+        load_calibration(checkpoint) if settings.calibration == "saved" else None,
     )
 
 

@@ -19,14 +19,14 @@ from medprm.annotation.consensus import label_steps
 from medprm.annotation.settings import ConsensusSettings
 from medprm.cases.atomic import replaced_file
 from medprm.cases.folder import DESCRIPTION, SPLITS, SUFFIXES
+from medprm.cases.formats.med_prm import load_med_prm
+from medprm.cases.formats.mrben import load_mrben
 from medprm.cases.jsonl import write_cases
-from medprm.cases.med_prm import load_med_prm
-from medprm.cases.mrben import load_mrben
-from medprm.cases.nih import read_nih
 from medprm.cases.reading import Reading
 from medprm.cases.schema import CaseSolutions, Solution, Sources
+from medprm.cases.sets.nih import read_nih
+from medprm.cases.sets.vqa_rad import load_vqa_rad
 from medprm.cases.splits import SHARES, check_leakage, split_by_patient
-from medprm.cases.vqa_rad import load_vqa_rad
 from medprm.errors import InputError
 
 LABELS = ("correct", "incorrect", "neutral", "unknown")

@@ -35,9 +35,9 @@ from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_sour
 from medprm.commands.evaluate import REPORT_IMAGE_PIXELS, find_checkpoint, load_scorer
 from medprm.config import EvaluateConfig, SearchConfig
 from medprm.errors import InputError
-from medprm.evaluation.best_of_n import normalise_answer
 from medprm.evaluation.search import Pool, at_equal_tokens, search
 from medprm.evaluation.search_table import Outcome, as_row, search_numbers, search_table
+from medprm.evaluation.votes import normalise_answer
 from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
 from medprm.model.lessons import STEP_SEPARATOR

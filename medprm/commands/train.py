@@ -34,8 +34,9 @@ from medprm.encoding.settings import LabelSettings
 from medprm.encoding.targets import Targets
 from medprm.encoding.tokens import LabelTokens
 from medprm.errors import InputError
-from medprm.evaluation.metrics import choose_threshold
-from medprm.evaluation.selection import choose_aggregation, collect_candidates
+from medprm.evaluation.candidates import collect_candidates
+from medprm.evaluation.selection import choose_aggregation
+from medprm.evaluation.thresholds import choose_threshold
 from medprm.model.attention import resolve_attention
 from medprm.model.loading import LoadedModel, load_checkpoint, save_checkpoint, save_tokenizer_and_settings
 from medprm.model.lora import adapter_state, merge_lora, with_adapters

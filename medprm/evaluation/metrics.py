@@ -7,68 +7,84 @@ values; numbers are {"value", "low", "high", "n"}. What cannot be measured is ab
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from medprm.cases.atomic import replaced_file
+from medprm.evaluation.breakdowns import error_kind_estimates, expert_estimates, part_estimates
+from medprm.evaluation.calibration import before_and_after, fit_all
+from medprm.evaluation.candidates import SolutionScores, collect_candidates
+from medprm.evaluation.differences import compare_selectors
+from medprm.evaluation.protocol_words import protocol_words
+from medprm.evaluation.protocols import ProtocolInput, measure
 from medprm.evaluation.scored import LABELS, ScoredError, ScoredSolution
-from medprm.evaluation.selection import Choice, best_of_n_estimates, choose_aggregation, collect_candidates
+from medprm.evaluation.selection import (
+    Choice,
+    best_of_all_estimates,
+    best_of_n_estimates,
+    choose_aggregation,
+    selector_curves,
+    shown_size,
+)
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.steps import (
+    JudgedSteps,
     Resampling,
     baseline_estimates,
-    category_estimates,
+    count_estimates,
     draw_resampling,
+    estimate_auroc,
     first_error_estimates,
     judged_steps,
     step_estimates,
 )
+from medprm.evaluation.thresholds import ThresholdChoice, choose_threshold, length_baseline, threshold_sweep
 from medprm.statistics.bootstrap import MIN_CLUSTERS, Estimate
-from medprm.statistics.step_metrics import NUM_CALIBRATION_BINS, best_threshold
-
-DEFAULT_THRESHOLD = 0.5
-
-
-class ThresholdChoice(NamedTuple):
-    """The threshold and how it came about."""
-
-    value: float
-    rule: str
-
-
-def choose_threshold(validation: Sequence[ScoredSolution], settings: EvaluationSettings) -> ThresholdChoice:
-    """The threshold of highest macro F1 on the validation steps, unless the user set one."""
-    if settings.threshold is not None:
-        return ThresholdChoice(settings.threshold, "set by the user")
-    steps = judged_steps(validation)
-    if len(steps.scores) == 0:
-        return ThresholdChoice(DEFAULT_THRESHOLD, "no validation step is judged: 0.5 by default")
-    best = best_threshold(steps.is_correct, steps.scores)
-    rule = f"highest macro F1 ({best.macro_f1:.3f}) on {len(steps.scores)} validation steps; of equals, nearest to 0.5"
-    return ThresholdChoice(best.value, rule)
 
 
 def evaluate_scored(
-    validation: Sequence[ScoredSolution], test: Sequence[ScoredSolution], settings: EvaluationSettings
+    validation: Sequence[ScoredSolution],
+    test: Sequence[ScoredSolution],
+    settings: EvaluationSettings,
+    others: Mapping[str, SolutionScores] | None = None,
 ) -> dict[str, Any]:
-    """All metrics of the test solutions. Raises ScoredError where there is none, or a patient is in both sets."""
+    """All metrics of the test solutions. Raises ScoredError where there is none, or a patient is in both sets.
+
+    `others`: solution scores of other scorers by name, such as `orm`: selectors of their own beside the PRM's.
+    """
     _check_sets(validation, test)
     threshold = choose_threshold(validation, settings)
     choice = choose_aggregation(collect_candidates(validation), settings)
     resampling = draw_resampling((one.group_id for one in test), settings.num_bootstrap, settings.seed)
-    notes = _notes_on_choices(threshold, choice, resampling)
-    counts: dict[str, Any] = {"test": _count(test), "validation": _count(validation)}
-    sections: dict[str, Any] = {}
-    _add_steps(test, threshold.value, resampling, sections, counts, notes)
-    _add_best_of_n(test, choice.aggregation, settings, resampling, sections, counts, notes)
+    found = _Found({}, {"test": _count(test), "validation": _count(validation)}, {}, {})
+    found.notes.update(_notes_on_choices(threshold, choice, resampling))
+    _add_steps(validation, test, threshold.value, settings, resampling, found)
+    _add_best_of_n(test, others or {}, choice.aggregation, settings, resampling, found)
+    if settings.protocol is not None:
+        given = ProtocolInput(validation, test, threshold.value, choice.aggregation, settings, resampling)
+        result = measure(settings.protocol, given)
+        found.sections["published_protocol"] = result.numbers
+        found.tables["published_protocol_words"] = result.words()
     return {
         "threshold": threshold.value,
         "aggregation": choice.aggregation,
-        **_to_json(sections, notes),
-        "counts": counts,
-        "protocol": _protocol(threshold, choice, test, settings),
-        "notes": notes,
+        **_to_json(found.sections, found.notes),
+        **found.tables,
+        "counts": found.counts,
+        "protocol": protocol_words(threshold, choice, test, settings),
+        "notes": found.notes,
     }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is put together: estimates by section, counts, tables that are plain JSON, and why something is absent."""
+
+    sections: dict[str, Any]
+    counts: dict[str, Any]
+    tables: dict[str, Any]
+    notes: dict[str, str]
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
@@ -90,57 +106,93 @@ def _check_sets(validation: Sequence[ScoredSolution], test: Sequence[ScoredSolut
 
 
 def _add_steps(
+    validation: Sequence[ScoredSolution],
     test: Sequence[ScoredSolution],
     threshold: float,
+    settings: EvaluationSettings,
     resampling: Resampling,
-    sections: dict[str, Any],
-    counts: dict[str, Any],
-    notes: dict[str, str],
+    found: _Found,
 ) -> None:
-    steps = judged_steps(test)
+    steps, chosen_on = judged_steps(test), judged_steps(validation)
     if len(steps.scores) == 0:
-        notes["step_metrics"] = "absent: no test step is judged correct or incorrect"
+        found.notes["step_metrics"] = "absent: no test step is judged correct or incorrect"
         return
-    sections["step_metrics"] = step_estimates(steps, threshold, resampling)
+    found.sections["step_metrics"] = step_estimates(steps, threshold, resampling)
     baselines = baseline_estimates(steps, threshold, resampling)
-    sections["baselines"], sections["versus_baselines"] = baselines.estimates, baselines.versus
-    sections["by_category"] = category_estimates(steps, threshold, resampling)
+    found.sections["baselines"], found.sections["versus_baselines"] = baselines.estimates, baselines.versus
+    _add_length_baseline(chosen_on, steps, resampling, found)
+    found.sections.update(part_estimates(steps, threshold, resampling))
+    if kinds := error_kind_estimates(steps, threshold, resampling):
+        found.sections["by_error_kind"] = kinds
+    if experts := expert_estimates(test, threshold, settings.num_bootstrap, settings.seed):
+        found.sections["experts"] = experts
+    found.tables["threshold_sweep"] = threshold_sweep(chosen_on, steps, threshold)
+    _add_calibration(chosen_on, steps, resampling, found)
     first_errors = first_error_estimates(test, threshold, resampling)
     if first_errors is None:
-        notes["step_metrics.first_error_f1"] = "absent: no solution has a known first error or is known to have none"
+        found.notes["step_metrics.first_error_f1"] = (
+            "absent: no solution has a known first error or is known to have none"
+        )
         return
-    sections["step_metrics"] |= first_errors.estimates
-    counts["solutions_with_unknown_first_error"] = first_errors.num_left_out
+    found.sections["step_metrics"] |= first_errors.estimates
+    found.counts["solutions_with_unknown_first_error"] = first_errors.num_left_out
+
+
+def _add_length_baseline(validation: JudgedSteps, steps: JudgedSteps, resampling: Resampling, found: _Found) -> None:
+    if len(validation.scores) == 0:
+        found.notes["baselines.length"] = "absent: no validation step is judged, to choose its direction and threshold"
+        return
+    by_length, threshold = length_baseline(validation, steps)
+    numbers = count_estimates(by_length, threshold, resampling)
+    found.sections["baselines"]["length"] = {
+        **{name: numbers[name] for name in found.sections["baselines"]["coin"]},
+        "auroc": estimate_auroc(by_length, resampling),
+    }
+
+
+def _add_calibration(validation: JudgedSteps, steps: JudgedSteps, resampling: Resampling, found: _Found) -> None:
+    calibrations = fit_all(validation)
+    if not calibrations:
+        found.notes["calibration"] = "absent: too few validation steps are judged, or all alike, to fit it"
+        return
+    found.sections["calibration"] = before_and_after(calibrations, steps, resampling)
+    found.tables["calibration_maps"] = {kind: one.as_json() for kind, one in calibrations.items()}
 
 
 def _add_best_of_n(
     test: Sequence[ScoredSolution],
+    others: Mapping[str, SolutionScores],
     aggregation: str,
     settings: EvaluationSettings,
     resampling: Resampling,
-    sections: dict[str, Any],
-    counts: dict[str, Any],
-    notes: dict[str, str],
+    found: _Found,
 ) -> None:
-    candidates = collect_candidates(test)
-    counts["candidates_of_unknown_correctness"] = candidates.num_left_out
+    candidates = collect_candidates(test, others)
+    found.counts["candidates_of_unknown_correctness"] = candidates.num_left_out
     if not candidates.cases:
-        notes["best_of_n"] = "absent: no candidate answer is known to be right or wrong (is_correct)"
+        found.notes["best_of_n"] = "absent: no candidate answer is known to be right or wrong (is_correct)"
         return
     if candidates.max_size < 2:
-        notes["best_of_n"] = "absent: no case has two candidates of known correctness to choose from"
+        found.notes["best_of_n"] = "absent: no case has two candidates of known correctness to choose from"
         return
-    result = best_of_n_estimates(candidates, aggregation, settings, resampling)
-    counts["cases_with_fewer_candidates_than"] = result.left_out
-    if not any(one.is_defined for one in result.estimates["oracle"].values()):
-        notes["best_of_n"] = "absent: too few cases reach any N of max_candidates for an interval"
+    curves = selector_curves(candidates, aggregation, settings)
+    result = best_of_n_estimates(curves, resampling)
+    found.counts["cases_with_fewer_candidates_than"] = result.left_out
+    if not any(
+        one.is_defined for size, one in result.estimates["oracle"].items() if int(size) in settings.max_candidates
+    ):
+        found.notes["best_of_n"] = "absent: too few cases reach any N of max_candidates for an interval"
         return
-    sections["best_of_n"] = {"pass@1": result.pass_at_1, **result.estimates}
-    sections["gap_closed"] = result.gap_closed
+    found.sections["best_of_n"] = {"pass@1": result.pass_at_1, **result.estimates}
+    found.sections["gap_closed"] = result.gap_closed
+    found.sections["best_of_all"] = best_of_all_estimates(candidates, aggregation, settings, resampling)
+    found.tables["sampling_errors"] = result.sampling_errors
+    compared = compare_selectors(curves, aggregation, shown_size(curves.sizes), resampling)
+    found.tables["comparisons"] = [row for one in compared if (row := one.as_json()) is not None]
     if result.versus_majority:
-        sections["versus_majority"] = result.versus_majority
+        found.sections["versus_majority"] = result.versus_majority
     else:
-        notes["best_of_n.majority"] = "absent: no candidate has a parsed answer to vote with"
+        found.notes["best_of_n.majority"] = "absent: no candidate has a parsed answer to vote with"
 
 
 def _to_json(section: Mapping[str, Any], notes: dict[str, str], path: str = "") -> dict[str, Any]:
@@ -185,30 +237,3 @@ def _notes_on_choices(threshold: ThresholdChoice, choice: Choice, resampling: Re
             f"only {num_groups} patients: below {MIN_CLUSTERS}, percentile intervals are known to be too narrow"
         )
     return notes
-
-
-def _protocol(
-    threshold: ThresholdChoice, choice: Choice, test: Sequence[ScoredSolution], settings: EvaluationSettings
-) -> dict[str, str]:
-    by_case = sum(solution.patient_id is None for solution in test)
-    unit = "patient" if not by_case else "case" if by_case == len(test) else "patient (case where none is known)"
-    return {
-        "threshold": f"A step is predicted correct where its score >= {threshold.value:.6g}: {threshold.rule}.",
-        "aggregation": f"Solution score = {choice.aggregation} of step scores: {choice.rule}.",
-        "steps": "All judged steps pooled; neutral and unknown steps are left out.",
-        "first_error": "ProcessBench: harmonic mean of the share of erroneous solutions whose first error is found "
-        "exactly and the share of error-free solutions left alone; solutions with an unknown step before the first "
-        "known error are left out.",
-        "best_of_n": "Exact expectation over all subsets of N of a case's candidates; tied scores share the pick "
-        "evenly; a case with fewer than N candidates is left out at that N.",
-        "majority": "Exact; answers equal but for case and spaces vote together; tied answers share the win evenly; "
-        "unparsed answers never win.",
-        "weighted_vote": f"Answer with the highest sum of solution scores, over {settings.num_vote_subsets} random "
-        "orders of the candidates per case.",
-        "gap_closed": "(Best-of-N - pass@1) / (oracle - pass@1), on the same cases.",
-        "baselines": "Expected counts of a guesser: all correct, a fair coin, and a coin with the base rate of the "
-        "test steps.",
-        "calibration": f"ECE over {NUM_CALIBRATION_BINS} bins of equal width.",
-        "intervals": f"95 % percentile bootstrap, {settings.num_bootstrap} resamples by {unit} "
-        f"(seed {settings.seed}); differences are paired.",
-    }

@@ -61,9 +61,15 @@ LINES = {
     "max": Line(PURPLE, "-", "^"),
     "product": Line(SKY, "-", "v"),
     "last": Line(GREEN, "-", "D"),
+    "logit_mean": Line(BLUE, "--", "h"),
+    "geometric_mean": Line(SKY, "--", "<"),
+    "orm": Line(INK, "-", "*"),
+    "llm_judge": Line(INK, "-.", "+"),
     "weighted_vote": Line(ORANGE, "-.", "x"),
     "majority": Line(ORANGE, "--", "P"),
     "random": Line(GREY, "--", ""),
+    "shortest": Line(GREY, ":", "1"),
+    "longest": Line(GREY, ":", "2"),
 }
 
 

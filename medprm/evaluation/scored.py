@@ -6,12 +6,12 @@ In: cases with solutions and the scorer's step scores. Out: what every metric, p
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from medprm.cases.atomic import replaced_file
 from medprm.cases.parsing import parse_json
-from medprm.cases.schema import CaseSolutions
+from medprm.cases.schema import Case, CaseSolutions, Step
 from medprm.errors import InputError
 from medprm.scoring.aggregate import AGGREGATORS, aggregate_all
 
@@ -27,7 +27,9 @@ class ScoredError(InputError):
 class ScoredSolution:
     """One solution of a case; the lists have one entry per step. Scores are P(+), in [0, 1].
 
-    `is_correct` says whether the final answer is right (None: nobody knows); `answer` None means unparsed.
+    `is_correct` says whether the final answer is right (None: nobody knows); `answer` None means unparsed. What breaks
+    numbers down may be absent: `source` is the set that the case is from, `variant_of` the question that it varies
+    (DynaMath), `error_kinds` what is wrong with each step, `experts` the verdict of each expert on each step.
     """
 
     case_id: str
@@ -42,6 +44,11 @@ class ScoredSolution:
     labels: list[str]
     categories: list[str | None]
     step_texts: list[str]
+    modality: str | None = None
+    source: str | None = None
+    variant_of: str | None = None
+    error_kinds: list[str | None] = field(default_factory=list)
+    experts: list[dict[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         where = f"case {self.case_id} solution {self.solution_id}"
@@ -51,6 +58,11 @@ class ScoredSolution:
         for name in ("labels", "categories", "step_texts"):
             if len(getattr(self, name)) != num_steps:
                 raise ScoredError(f"{where}: {len(getattr(self, name))} {name} for {num_steps} step_scores")
+        for name in ("error_kinds", "experts"):
+            if len(getattr(self, name)) not in (0, num_steps):
+                raise ScoredError(
+                    f"{where}: {len(getattr(self, name))} {name} for {num_steps} steps; expected all or none"
+                )
         for step, score in enumerate(self.step_scores):
             is_number = isinstance(score, int | float) and not isinstance(score, bool)
             if not is_number or not math.isfinite(score) or not 0 <= score <= 1:
@@ -85,9 +97,30 @@ def scored_solutions(case: CaseSolutions, scores: Sequence[Sequence[float]], spl
             labels=list(solution.labels),
             categories=[step.category for step in solution.solution_steps],
             step_texts=list(solution.step_texts),
+            modality=case.case.modality,
+            source=(case.case.metadata.extra or {}).get("data_source") or case.case.metadata.source,
+            variant_of=(case.case.extra or {}).get("variant_of"),
+            **_by_step(case.case, solution.solution_steps),
         )
         for number, (solution, step_scores) in enumerate(zip(case.solutions, scores, strict=True))
     ]
+
+
+def _by_step(case: Case, steps: Sequence[Step]) -> dict[str, list]:
+    """Kinds of error of the incorrect steps and experts' verdicts, each left empty where no step has any.
+
+    The kind is the step's `error_kind`, PRMBench's `classification`, or the `error_type` of the whole case (MEDEC).
+    """
+    of_case = ((case.gold_standard.extra if case.gold_standard else None) or {}).get("error_type")
+
+    def kind(step: Step) -> str | None:
+        extra = step.extra or {}
+        found = extra.get("error_kind") or extra.get("classification") or of_case
+        return str(found) if found is not None and step.label == "incorrect" else None
+
+    kinds = [kind(step) for step in steps]
+    experts = [{one.expert_id: one.verdict for one in step.sources.expert} if step.sources else {} for step in steps]
+    return {"error_kinds": kinds if any(kinds) else [], "experts": experts if any(experts) else []}
 
 
 def group_by_case(solutions: Iterable[ScoredSolution]) -> dict[str, list[ScoredSolution]]:
@@ -127,9 +160,10 @@ def _read_line(line: str, where: str) -> ScoredSolution:
     if not isinstance(row, dict):
         raise ScoredError(f"{where}: expected a JSON object, found {type(row).__name__}")
     row.pop("solution_scores", None)
-    expected = {field.name for field in fields(ScoredSolution)}
-    if set(row) != expected:
-        missing, extra = sorted(expected - set(row)), sorted(set(row) - expected)
+    expected = {one.name for one in fields(ScoredSolution)}
+    needed = {one.name for one in fields(ScoredSolution) if one.default is MISSING and one.default_factory is MISSING}
+    if not needed <= set(row) <= expected:
+        missing, extra = sorted(needed - set(row)), sorted(set(row) - expected)
         raise ScoredError(f"{where}: missing fields {missing}, unknown fields {extra}; expected {sorted(expected)}")
     try:
         return ScoredSolution(**row)

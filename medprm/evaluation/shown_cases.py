@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from medprm.cases.schema import Case
-from medprm.evaluation.best_of_n import normalise_answer
 from medprm.evaluation.scored import ScoredSolution
+from medprm.evaluation.votes import normalise_answer
 
 TRUTH_MARKS = {"correct": "✓", "incorrect": "✗", "neutral": "–", "unknown": "?"}
 CASE_RULE = (

@@ -1,21 +1,21 @@
-"""Step metrics of scored solutions, with intervals by patient, baselines, and a breakdown by category.
+"""Step metrics of scored solutions, with intervals by patient, and baselines.
 
 In: scored solutions, a threshold, and the resampling shared by the whole report. Out: estimates by name.
 Steps that are neutral or unknown are left out (VisualProcessBench's rule for neutral).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, get_args
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from medprm.cases.schema import Category
 from medprm.evaluation.scored import ScoredSolution
 from medprm.statistics import step_metrics
+from medprm.statistics.average_precision import average_precision, resample_average_precision
 from medprm.statistics.bootstrap import Clusters, Estimate, draw_weights, estimate, interval, ratio, sum_by_cluster
 
-CATEGORY_METRICS = ("macro_f1", "f1_correct", "f1_incorrect", "auroc", "balanced_accuracy")
-BASELINE_METRICS = ("macro_f1", "f1_correct", "f1_incorrect", "balanced_accuracy")
+BASELINE_METRICS = ("macro_f1", "f1_correct", "f1_incorrect", "balanced_accuracy", "mcc")
 
 
 class Resampling(NamedTuple):
@@ -35,30 +35,46 @@ def draw_resampling(group_ids: Iterable[str], num_bootstrap: int, seed: int) -> 
     return Resampling(numbers, draw_weights(len(numbers), num_bootstrap, seed))
 
 
-class JudgedSteps(NamedTuple):
-    """The steps judged correct or incorrect: truth (n,) bool, scores (n,), group and category of each."""
+@dataclass(frozen=True)
+class JudgedSteps:
+    """The steps judged correct or incorrect: truth (n,) bool, scores (n,), and of each its solution and place there."""
 
     is_correct: np.ndarray
     scores: np.ndarray
-    group_ids: list[str]
-    categories: list[str]
+    solutions: Sequence[ScoredSolution]
+    places: Sequence[int]
+
+    @property
+    def group_ids(self) -> list[str]:
+        return [one.group_id for one in self.solutions]
+
+    @property
+    def categories(self) -> list[str]:
+        return [
+            one.categories[place] or "uncategorised" for one, place in zip(self.solutions, self.places, strict=True)
+        ]
 
     def where(self, mask: np.ndarray) -> "JudgedSteps":
         kept = np.flatnonzero(mask)
-        groups, categories = [self.group_ids[i] for i in kept], [self.categories[i] for i in kept]
-        return JudgedSteps(self.is_correct[kept], self.scores[kept], groups, categories)
+        solutions, places = [self.solutions[i] for i in kept], [self.places[i] for i in kept]
+        return JudgedSteps(self.is_correct[kept], self.scores[kept], solutions, places)
+
+    def scored(self, scores: np.ndarray) -> "JudgedSteps":
+        """The same steps with other scores, (n,)."""
+        assert len(scores) == len(self.scores), f"{len(scores)} scores for {len(self.scores)} steps"
+        return replace(self, scores=np.asarray(scores, dtype=np.float64))
 
 
 def judged_steps(solutions: Iterable[ScoredSolution]) -> JudgedSteps:
     """All judged steps, pooled."""
     rows = [
-        (label == "correct", score, solution.group_id, category or "uncategorised")
+        (solution.labels[place] == "correct", solution.step_scores[place], solution, place)
         for solution in solutions
-        for label, score, category in zip(solution.labels, solution.step_scores, solution.categories, strict=True)
-        if label in ("correct", "incorrect")
+        for place in range(len(solution.labels))
+        if solution.labels[place] in ("correct", "incorrect")
     ]
-    truth, scores, groups, categories = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return JudgedSteps(np.array(truth, bool), np.array(scores, np.float64), list(groups), list(categories))
+    truth, scores, owners, places = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return JudgedSteps(np.array(truth, bool), np.array(scores, np.float64), owners, places)
 
 
 def estimate_auroc(steps: JudgedSteps, resampling: Resampling) -> Estimate:
@@ -80,33 +96,42 @@ def confusion_sums(steps: JudgedSteps, threshold: float, resampling: Resampling)
 
 
 def step_estimates(steps: JudgedSteps, threshold: float, resampling: Resampling) -> dict[str, Estimate]:
-    """Every metric of `COUNT_METRICS`, AUROC, Brier score and expected calibration error."""
-    num_steps, weights = len(steps.scores), resampling.weights
-    clusters = resampling.clusters(steps.group_ids)
-    sums = confusion_sums(steps, threshold, resampling)
-    results = {name: estimate(metric, sums, weights, num_steps) for name, metric in step_metrics.COUNT_METRICS.items()}
+    """Every metric of `COUNT_METRICS`, AUROC, AUPRC of each class, Brier score and expected calibration error."""
+    results = count_estimates(steps, threshold, resampling)
     results["auroc"] = estimate_auroc(steps, resampling)
+    results |= auprc_estimates(steps, resampling)
+    return results | calibration_estimates(steps, resampling)
+
+
+def count_estimates(steps: JudgedSteps, threshold: float, resampling: Resampling) -> dict[str, Estimate]:
+    """Every metric of `COUNT_METRICS`."""
+    sums, num_steps = confusion_sums(steps, threshold, resampling), len(steps.scores)
+    metrics = step_metrics.COUNT_METRICS.items()
+    return {name: estimate(metric, sums, resampling.weights, num_steps) for name, metric in metrics}
+
+
+def auprc_estimates(steps: JudgedSteps, resampling: Resampling) -> dict[str, Estimate]:
+    """Average precision with correct steps as the positives, and with incorrect ones, which are the rarer."""
+    index, results = resampling.clusters(steps.group_ids).index, {}
+    for name, truth, scores in (
+        ("auprc_correct", steps.is_correct, steps.scores),
+        ("auprc_incorrect", ~steps.is_correct, -steps.scores),
+    ):
+        value = average_precision(truth, scores)
+        resampled = resample_average_precision(truth, scores, index, resampling.weights)
+        results[name] = interval(value, resampled, len(scores))
+    return results
+
+
+def calibration_estimates(steps: JudgedSteps, resampling: Resampling) -> dict[str, Estimate]:
+    """Brier score and expected calibration error."""
+    num_steps, weights = len(steps.scores), resampling.weights
+    clusters, results = resampling.clusters(steps.group_ids), {}
     squared = sum_by_cluster(step_metrics.brier_rows(steps.is_correct, steps.scores), clusters)
     results["brier"] = estimate(ratio, squared, weights, num_steps)
     bins = sum_by_cluster(step_metrics.calibration_rows(steps.is_correct, steps.scores), clusters)
     results["ece"] = estimate(step_metrics.expected_calibration_error, bins, weights, num_steps)
     return results
-
-
-def category_estimates(steps: JudgedSteps, threshold: float, resampling: Resampling) -> dict[str, dict[str, Estimate]]:
-    """The metrics of `CATEGORY_METRICS` for the steps of each category, and how many there are."""
-    names = np.array(steps.categories)
-    results = {}
-    for category in sorted(set(steps.categories), key=_place_of_category):
-        estimates = step_estimates(steps.where(names == category), threshold, resampling)
-        results[category] = {name: estimates[name] for name in CATEGORY_METRICS}
-    return results
-
-
-def _place_of_category(category: str) -> tuple[int, str]:
-    """Categories in the order of the schema, then any other by name."""
-    known = get_args(Category)
-    return (known.index(category) if category in known else len(known)), category
 
 
 class FirstErrors(NamedTuple):

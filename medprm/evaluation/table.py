@@ -11,21 +11,30 @@ STEP_ROWS = {
     "f1_correct": "F1 of correct steps",
     "f1_incorrect": "F1 of incorrect steps",
     "balanced_accuracy": "balanced accuracy",
+    "mcc": "Matthews correlation",
     "auroc": "AUROC",
+    "auprc_correct": "AUPRC of correct steps",
+    "auprc_incorrect": "AUPRC of incorrect steps",
     "first_error_f1": "first-error F1",
     "brier": "Brier score (lower is better)",
     "ece": "calibration error (lower is better)",
 }
-BASELINE_NAMES = {"all_plus": "all correct", "coin": "fair coin", "base_rate": "base rate"}
+BASELINE_NAMES = {"all_plus": "all correct", "coin": "fair coin", "base_rate": "base rate", "length": "length"}
 SELECTOR_NAMES = {
     "mean": "mean score",
     "min": "min score",
     "max": "max score",
     "product": "product of scores",
     "last": "last score",
+    "logit_mean": "mean of logits",
+    "geometric_mean": "product, length-normalised",
+    "orm": "outcome reward model",
+    "llm_judge": "judge",
     "weighted_vote": "score-weighted vote",
     "majority": "majority vote",
     "random": "random pick",
+    "shortest": "shortest solution",
+    "longest": "longest solution",
     "oracle": "oracle (best possible)",
 }
 AUROC_BY_CHANCE = "0.500"
@@ -78,9 +87,9 @@ def _step_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 def baseline_cell(metrics: Mapping[str, Any], baseline: str, name: str) -> str:
     """The baseline's value; empty where a guesser has none."""
-    if name == "auroc":
+    number = metrics["baselines"].get(baseline, {}).get(name)
+    if name == "auroc" and baseline != "length":
         return AUROC_BY_CHANCE
-    number = metrics["baselines"][baseline].get(name)
     return f"{number['value']:.3f}" if number else ""
 
 

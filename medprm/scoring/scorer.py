@@ -21,6 +21,7 @@ from medprm.encoding.settings import TileSettings
 from medprm.encoding.tokens import VALUE_LABELS, LabelTokens
 from medprm.model.loading import LoadedModel, load_checkpoint
 from medprm.model.tree_attention import use_tree_attention
+from medprm.scoring.calibration import Calibration, load_calibration
 from medprm.scoring.engine import gather, score_rows
 from medprm.scoring.kept_rows import KeptRows
 from medprm.scoring.rows import Batch, Candidates, TreeRows, plan_tree_rows
@@ -32,7 +33,7 @@ MAX_ROW_TOKENS = 16_384
 class StepScorer:
     """Scores solutions with a trained PRM, a `RowScorer`. A forward takes up to `max_row_tokens` tokens.
 
-    `tiles`: what is kept of decoded images.
+    `tiles`: what is kept of decoded images. `calibration`: the map that every score goes through, if any.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class StepScorer:
         labels: tuple[str, ...] = VALUE_LABELS,
         tree_attention: str = "auto",
         tiles: TileSettings | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         assert encoder.settings.history == "plus", "scoring fills earlier turns with +"
         # The auto-generated signatures of transformers name neither `return_dict` nor the inner configs' types.
@@ -60,6 +62,7 @@ class StepScorer:
             assert image_token_id == self.model.config.image_token_id, "the model and the tokenizer do not match"
         use_tree_attention(self.model, tree_attention)
         self._tiles = tiles
+        self._calibration = calibration
         self._pixel_loaders: dict[Path, PixelLoader] = {}
 
     @classmethod
@@ -71,13 +74,16 @@ class StepScorer:
         dtype: str = "float32",
         device: str = "cpu",
         blank: Sequence[str] | None = None,
+        calibrated: bool = False,
     ) -> "StepScorer":
         """The scorer of a trained checkpoint, with the prompt and label tokens saved in it.
 
-        `blank` takes inputs away for a control experiment (encoding/settings.py).
+        `blank` takes inputs away for a control experiment (encoding/settings.py); `calibrated` applies the calibration
+        that is kept with the checkpoint (InputError where there is none).
         """
         loaded = load_checkpoint(folder, dtype=dtype, device=device)
-        return cls.from_loaded(loaded, str(folder), max_row_tokens, blank)
+        calibration = load_calibration(folder) if calibrated else None
+        return cls.from_loaded(loaded, str(folder), max_row_tokens, blank, calibration=calibration)
 
     @classmethod
     def from_loaded(
@@ -88,13 +94,14 @@ class StepScorer:
         blank: Sequence[str] | None = None,
         tree_attention: str = "auto",
         tiles: TileSettings | None = None,
+        calibration: Calibration | None = None,
     ) -> "StepScorer":
         """The same for a model in memory; `where` names it in errors."""
         prm = restore_prm(loaded.prm, loaded.tokenizer, loaded.image_tokens_per_tile, where)
         trained = prm.encoder.settings
         settings = replace(trained, history="plus", blank=list(trained.blank if blank is None else blank))
         encoder = Encoder(loaded.tokenizer, prm.encoder.prompt, settings, loaded.image_tokens_per_tile)
-        return cls(loaded, encoder, max_row_tokens, prm.label_tokens.texts, tree_attention, tiles)
+        return cls(loaded, encoder, max_row_tokens, prm.label_tokens.texts, tree_attention, tiles, calibration)
 
     def score(
         self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
@@ -114,7 +121,12 @@ class StepScorer:
         inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         with torch.inference_mode():
             logits = label_logits(self.model, inputs, inputs.pop("positions"), self.label_tokens.ids)
-        return step_scores(logits)[0].tolist()
+        return self._calibrated(step_scores(logits)[0])
+
+    def _calibrated(self, scores: torch.Tensor) -> list[float]:
+        if self._calibration is None:
+            return scores.tolist()
+        return self._calibration.apply(scores.cpu().numpy()).tolist()
 
     def score_stepwise(
         self, case: Case, solutions: Sequence[Solution] | Sequence[Sequence[str]], root: Path
@@ -131,7 +143,7 @@ class StepScorer:
                 with torch.inference_mode():
                     last = torch.tensor([[position]], device=self.device)
                     logits = label_logits(self.model, {"input_ids": ids, **values}, last, self.label_tokens.ids)
-                row.append(float(step_scores(logits)[0, 0]))
+                row += self._calibrated(step_scores(logits)[0, :1])
             scores.append(row)
         return scores
 

@@ -7,6 +7,8 @@ from medprm.model.settings import ATTENTION, TREE_ATTENTION
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+CALIBRATION_KINDS = ("temperature", "isotonic")
+CALIBRATIONS = ("none", "saved")
 PROTOCOLS = ("own", "medprm_reward")
 
 
@@ -28,6 +30,8 @@ class ScoringSettings:
     tree_attention: str = "auto"
     # own: as the checkpoint's medprm.json says; medprm_reward: a published Med-PRM reward model, which has none.
     protocol: str = "own"
+    # none, or saved: step scores through the calibration kept with the checkpoint (evaluate.py save_calibration=...).
+    calibration: str = "none"
     # protocol=medprm_reward: a text file with the published system prompt; null: the same said in our words.
     system_prompt: str | None = None
 
@@ -36,6 +40,11 @@ class ScoringSettings:
         check_choice("scoring.protocol", self.protocol, PROTOCOLS)
         if self.system_prompt is not None and self.protocol == "own":
             raise InputError("scoring.system_prompt is set but scoring.protocol=own has the checkpoint's; leave it out")
+        check_choice("scoring.calibration", self.calibration, CALIBRATIONS)
+        if self.calibration != "none" and self.protocol != "own":
+            raise InputError(
+                f"scoring.calibration={self.calibration} with scoring.protocol={self.protocol}: leave it out"
+            )
         check_choice("scoring.device", self.device, DEVICES)
         check_choice("scoring.attn_implementation", self.attn_implementation, ATTENTION)
         check_choice("scoring.tree_attention", self.tree_attention, TREE_ATTENTION)

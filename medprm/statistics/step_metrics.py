@@ -72,6 +72,15 @@ def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
     return (correct + counts[..., 3] / (counts[..., 3] + counts[..., 1])) / 2
 
 
+def matthews(counts: np.ndarray) -> np.ndarray:
+    """Matthews' correlation coefficient, in [-1, 1]; 0 where a row or a column of the table is empty."""
+    hits, false_alarms, missed, caught = (counts[..., k] for k in range(4))
+    margins = (hits + false_alarms) * (hits + missed) * (caught + false_alarms) * (caught + missed)
+    return np.where(
+        margins > 0, (hits * caught - false_alarms * missed) / np.sqrt(np.where(margins > 0, margins, 1)), 0
+    )
+
+
 COUNT_METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "macro_f1": macro_f1,
     "f1_correct": f1_correct,
@@ -82,6 +91,7 @@ COUNT_METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "recall_incorrect": recall_incorrect,
     "balanced_accuracy": balanced_accuracy,
     "accuracy": accuracy,
+    "mcc": matthews,
 }
 
 

@@ -9,7 +9,7 @@ from small_run import evaluate_config, train_config
 from medprm.cases.folder import open_data
 from medprm.cases.jsonl import write_cases
 from medprm.cases.schema import Case, CaseSolutions, Image, Solution, Step
-from medprm.cases.vqa_rad import read_vqa_rad
+from medprm.cases.sets.vqa_rad import read_vqa_rad
 from medprm.commands import evaluate, train
 from medprm.evaluation.scored import read_scored
 from medprm.model.tiny import shipped_base

@@ -36,6 +36,7 @@ def test_functions_of_counts_equal_scikit_learn(seed: int) -> None:
         "recall_incorrect": sklearn_metrics.recall_score(truth, predicted, pos_label=False),
         "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, predicted),
         "accuracy": sklearn_metrics.accuracy_score(truth, predicted),
+        "mcc": sklearn_metrics.matthews_corrcoef(truth, predicted),
     }
     found = {name: float(metric(counts)) for name, metric in step_metrics.COUNT_METRICS.items()}
     assert found == pytest.approx(golden, abs=1e-12)

@@ -1,17 +1,20 @@
-"""Med-PRM's training records (arXiv 2506.11474): questions with solutions whose steps carry four kinds of labels.
+"""Med-PRM's records (arXiv 2506.11474), training and test: questions with solutions, of training with four label kinds.
 
 In: its JSON, a list of questions. Out: text cases with their solutions, every source kept and none fused:
 `prm_soft_label` is k of 16 rollouts, kept as counts; `prm_hard_label` a rule; `prm_gemini_label` and `prm_llama_label`
 judges; `orm_label` the outcome, at the last step. Steps end with the step token. A list of labels of another length
 than the steps (a judge that counted sentences) is left out and counted; the solution and its other sources stay.
+The test file has no labels, options glued into the question, and the answer under `ground truth`.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medprm.cases.answers import answers_match
+from medprm.cases.formats.reading import Unusable
+from medprm.cases.formats.writing import Writer, Writing, gold_answer, without_images
 from medprm.cases.parsing import RecordError, parse_json
 from medprm.cases.reading import Reading
 from medprm.cases.schema import (
@@ -58,6 +61,79 @@ def load_med_prm(path: str | Path) -> Reading:
     return Reading(cases, num_read, dict(refused), dict(left_out))
 
 
+def write_med_prm(cases: Iterable[CaseSolutions], writer: Writer) -> Writing:
+    """Questions with their solutions, as in the training file. A kind of label that some step lacks is left out."""
+    rows, num_read = [], 0
+    for case, solutions in cases:
+        written: list[dict[str, Any]] = []
+        for solution in solutions:
+            num_read += 1
+            try:
+                written.append(_row_of(without_images(case), solution, writer))
+            except Unusable as reason:
+                writer.refused[str(reason)] += 1
+        if written:
+            rows.append(
+                {
+                    "question_id": case.case_id,
+                    "data_source": case.metadata.source,
+                    "question": case.question if case.options else writer.statement(case),
+                    "options": list(case.options),
+                    "correct_answer": gold_answer(case),
+                    "related_docs": [document.text for document in case.documents],
+                    "solutions": written,
+                }
+            )
+    return Writing(rows, num_read, writer.refused, writer.changed)
+
+
+def _row_of(case: Case, solution: Solution, writer: Writer) -> dict[str, Any]:
+    gold_answer(case)
+    texts = solution.step_texts
+    if not texts:
+        raise Unusable("no steps")
+    if any(STEP_TOKEN.strip() in text for text in texts):
+        raise Unusable("the step token in a text")
+    sources = [step.sources or Sources() for step in solution.solution_steps]
+    lists: dict[str, list[Any] | None] = {
+        "prm_soft_label": _whole([_share(one) for one in sources]),
+        HARD_RULE: _whole([_sign(one.rule, HARD_RULE) for one in sources]),
+        **{name: _whole([_sign(one.judge, model) for one in sources]) for name, model in JUDGES.items()},
+    }
+    for name, found in lists.items():
+        writer.changed[f"solutions written without {name}, which not every step has"] += found is None
+    marked = " ".join(f"{text}{STEP_TOKEN}" for text in texts)
+    whole = " ".join(texts)
+    outcome = {} if solution.is_correct is None else {"orm_label": int(solution.is_correct)}
+    return {
+        "solution": whole,
+        "prm_processed_solution": marked,
+        "orm_processed_solution": whole + STEP_TOKEN,
+        "answer": solution.answer,
+        **{name: found for name, found in lists.items() if found is not None},
+        **outcome,
+    }
+
+
+def _whole(found: list[Any]) -> list[Any] | None:
+    return None if None in found else found
+
+
+def _share(sources: Sources) -> float | None:
+    runs = sources.monte_carlo
+    is_sixteen = len(runs) == 1 and runs[0].num_correct + runs[0].num_wrong == NUM_ROLLOUTS
+    return runs[0].num_correct / NUM_ROLLOUTS if is_sixteen else None
+
+
+def _sign(verdicts: Sequence[JudgeVerdict] | Sequence[RuleVerdict], name: str) -> int | None:
+    said = [one.verdict for one in verdicts if name == (one.model if isinstance(one, JudgeVerdict) else one.rule)]
+    return {"correct": 1, "incorrect": 0}.get(said[0]) if len(said) == 1 else None
+
+
+def _answer_name(question: Mapping[str, Any]) -> str:
+    return "ground truth" if "correct_answer" not in question and "ground truth" in question else "correct_answer"
+
+
 def _case(question: Mapping[str, Any], where: str) -> Case:
     options = tuple(str(one) for one in question.get("options") or () if str(one).strip())
     documents = [str(one) for one in question.get("related_docs") or () if str(one).strip()]
@@ -68,7 +144,7 @@ def _case(question: Mapping[str, Any], where: str) -> Case:
         question=_field(question, "question", str, where),
         options=options,
         documents=tuple(Document(document_id=f"doc-{n}", text=text) for n, text in enumerate(documents)),
-        gold_standard=GoldStandard(answer=str(_field(question, "correct_answer", (str, int), where))),
+        gold_standard=GoldStandard(answer=str(_field(question, _answer_name(question), (str, int), where))),
     )
 
 
@@ -86,7 +162,7 @@ def _solution(
     answer = None if row.get("answer") is None else str(row["answer"])
     is_correct = {"correct": True, "incorrect": False}.get(outcome or "")
     if is_correct is None and answer:
-        is_correct = answers_match(answer, str(question["correct_answer"]), question.get("options") or ())
+        is_correct = answers_match(answer, str(question[_answer_name(question)]), question.get("options") or ())
     steps = tuple(
         Step(step_id=i, content=text, sources=_sources(labels, i, outcome if i == len(texts) - 1 else None, where))
         for i, text in enumerate(texts)

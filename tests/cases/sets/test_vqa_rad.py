@@ -9,8 +9,8 @@ from medprm.cases.answers import parse_answer
 from medprm.cases.jsonl import read_cases, write_records
 from medprm.cases.parsing import RecordError
 from medprm.cases.schema import join
+from medprm.cases.sets.vqa_rad import load_vqa_rad, read_vqa_rad
 from medprm.cases.splits import check_leakage, split_by_patient
-from medprm.cases.vqa_rad import load_vqa_rad, read_vqa_rad
 
 
 def row(qid: int, question: str, answer: object, image: str = "a.jpg", answer_type: str = "CLOSED") -> dict:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medprm.cases.mrben import load_mrben, merge_steps, read_mrben
+from medprm.cases.formats.mrben import load_mrben, merge_steps, read_mrben
 from medprm.cases.parsing import RecordError
 
 LINES = ["Here we go:", "Step 1: one", "- detail", "Step 2: two", "Step 3: three", "  ", "Solution: Choice_B"]

@@ -9,7 +9,9 @@ from typing import get_args
 import pytest
 
 from medprm.cases.answers import parse_answer
-from medprm.cases.nih import (
+from medprm.cases.parsing import RecordError
+from medprm.cases.schema import Case, CaseSolutions, SplitName
+from medprm.cases.sets.nih import (
     FINDING_TEXTS,
     NUM_SOLUTIONS,
     STEP_RATE,
@@ -17,8 +19,6 @@ from medprm.cases.nih import (
     read_nih,
     solve_counts,
 )
-from medprm.cases.parsing import RecordError
-from medprm.cases.schema import Case, CaseSolutions, SplitName
 from medprm.cases.splits import check_leakage
 
 COLUMNS = ["image", "finding_labels", "view", "patient_id", "follow_up", "age", "sex"]

@@ -7,7 +7,7 @@ import pytest
 
 from medprm.annotation.consensus import label_steps
 from medprm.annotation.settings import ConsensusSettings
-from medprm.cases.med_prm import load_med_prm
+from medprm.cases.formats.med_prm import load_med_prm
 from medprm.cases.parsing import RecordError
 from medprm.cases.schema import Sources
 

@@ -16,18 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medprm.cases.answers import parse_answer
+from medprm.cases.formats.labels import first_error_labels, ruled_steps
+from medprm.cases.formats.reading import Unusable
 from medprm.cases.parsing import RecordError, parse_json
 from medprm.cases.reading import Reading
 from medprm.cases.schema import (
     Case,
     CaseSolutions,
     GoldStandard,
-    Label,
     Metadata,
-    RuleVerdict,
     Solution,
-    Sources,
-    Step,
 )
 
 RULE = "mrben_first_error"
@@ -55,10 +53,6 @@ class NumberedStep(NamedTuple):
     text: str
 
 
-class _Unusable(ValueError):
-    """Why a row gives no labelled solution."""
-
-
 def read_mrben(path: str | Path) -> list[CaseSolutions]:
     """The cases of `medicine.json` (or of the folder that holds it); refused solutions are counted and logged."""
     reading = load_mrben(path)
@@ -79,7 +73,7 @@ def load_mrben(path: str | Path) -> Reading:
             num_read += 1
             try:
                 solutions.append(_solution(row, f"mrben_{question_id}_{place}"))
-            except _Unusable as reason:
+            except Unusable as reason:
                 refused[str(reason)] += 1
         cases.append(CaseSolutions(_case(rows[0], question_id, f"{path} question {question_id}"), solutions))
     return Reading(cases, num_read, dict(refused))
@@ -110,10 +104,10 @@ def first_error_index(row: Mapping[str, Any], steps: list[NumberedStep]) -> int 
     if correctness == "correct" and given == "N/A":
         return None
     if correctness != "incorrect" or not given.isdecimal():
-        raise _Unusable("correctness and first error step contradict each other")
+        raise Unusable("correctness and first error step contradict each other")
     numbers = [step.number for step in steps]
     if int(given) not in numbers:
-        raise _Unusable("the first error step is not among the steps")
+        raise Unusable("the first error step is not among the steps")
     return numbers.index(int(given))
 
 
@@ -121,9 +115,10 @@ def _solution(row: Mapping[str, Any], solution_id: str) -> Solution:
     merged = merge_steps(row["Model_Solution_Steps"])
     numbers = [step.number for step in merged if step.number is not None]
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
-        raise _Unusable("the steps are not numbered 1, 2, 3, ...")
+        raise Unusable("the steps are not numbered 1, 2, 3, ...")
     first_error = first_error_index(row, merged)
-    steps = tuple(_step(place, step.text, first_error) for place, step in enumerate(merged))
+    labels = first_error_labels(len(merged), first_error)
+    steps = ruled_steps([step.text for step in merged], labels, RULE, "human_first_error")
     answer = parse_answer(steps[-1].content, _options(row["Options"]))
     return Solution(
         solution_id=solution_id,
@@ -132,20 +127,6 @@ def _solution(row: Mapping[str, Any], solution_id: str) -> Solution:
         is_correct=first_error is None,
         solution_steps=steps,
     )
-
-
-def _step(place: int, text: str, first_error: int | None) -> Step:
-    label = _label(place, first_error)
-    verdicts = () if label == "unknown" else (RuleVerdict(verdict=label, rule=RULE),)
-    return Step(
-        step_id=place, content=text, label=label, annotation_method="human_first_error", sources=Sources(rule=verdicts)
-    )
-
-
-def _label(place: int, first_error: int | None) -> Label:
-    if first_error is None or place < first_error:
-        return "correct"
-    return "incorrect" if place == first_error else "unknown"
 
 
 def _case(row: Mapping[str, Any], question_id: str, where: str) -> Case:

@@ -1,0 +1,1 @@
+"""Published step-labelled sets, read into records and written from them."""

@@ -1,0 +1,102 @@
+"""Clinical notes whose sentences are judged: MEDEC and PRM-Clinic.
+
+MEDEC (abachaa/MEDEC, CC BY 4.0): `Sentences` numbers the sentences of a note from 0; lines without the next number
+belong to the sentence before them. At most one sentence of a note is wrong (`Error Sentence ID`, -1 for none) and all
+others are as they were written, so every sentence has a label. Rows without text (the UW part, which needs an
+agreement) are refused and counted.
+PRM-Clinic (hanyin88/prm-clinic, MIT): notes in problems and steps, each step + or -. The problem's name opens its first
+step, as in the notes; scores of problems and of completeness are kept beside the steps.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from medprm.cases.formats.labels import SIGNS, ruled_steps
+from medprm.cases.formats.reading import Labelled, Unusable, split_of
+from medprm.cases.rows import Row
+from medprm.cases.schema import Case, ClinicalContext, GoldStandard, Label, Metadata, Solution
+
+MEDEC_FILES = ("MEDEC-MS*.csv", "*.csv")
+PRM_CLINIC_FILES = ("prm_clinic_*.json.gz", "*.json.gz", "*.json")
+MEDEC_QUESTION = "Which sentence of this clinical note is wrong, if any?"
+PRM_CLINIC_QUESTION = "Write the assessment and plan for the conversation between doctor and patient."
+NUMBERED = re.compile(r"(\d+)(?: (.*))?$", re.DOTALL)
+NO_ERROR = -1
+
+
+def read_medec(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:
+    """A note as one solution, a sentence a step."""
+    note_id = row.text("Text ID")
+    if not str(row.fields.get("Text") or "").strip():
+        raise Unusable("no text (MEDEC's UW part comes under an agreement of its own)")
+    sentences = merge_sentences(row.text("Sentences"))
+    wrong = row.integer("Error Sentence ID")
+    _check_medec(row, sentences, wrong)
+    labels: list[Label] = ["incorrect" if place == wrong else "correct" for place in range(len(sentences))]
+    has_error = wrong != NO_ERROR
+    found = {"error_type": row.text("Error Type"), "corrected_sentence": row.text("Corrected Sentence")}
+    case = Case(
+        case_id=f"medec_{note_id}",
+        modality="text",
+        metadata=Metadata(source="MEDEC", licence="CC BY 4.0", split=split_of(row.where)),
+        question=MEDEC_QUESTION,
+        gold_standard=GoldStandard(extra={"error_sentence_id": wrong, **(found if has_error else {})}),
+    )
+    steps = ruled_steps(sentences, labels, "medec_error_sentence", "human_reference")
+    yield Labelled(case, Solution(solution_id=f"medec_{note_id}-0", is_correct=not has_error, solution_steps=steps))
+
+
+def merge_sentences(text: str) -> list[str]:
+    """Sentences by the numbers that open them, 0, 1, 2, ...; a line with any other number continues the one before."""
+    sentences: list[str] = []
+    for line in text.split("\n"):
+        found = NUMBERED.match(line)
+        if found and int(found.group(1)) == len(sentences):
+            sentences.append(found.group(2) or "")
+        elif sentences:
+            sentences[-1] = f"{sentences[-1]}\n{line}"
+        else:
+            raise Unusable("sentences that are not numbered from 0")
+    return [sentence.strip() for sentence in sentences]
+
+
+def read_prm_clinic(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:
+    """A note as one solution; the conversation is the case's context."""
+    texts, labels, extras = [], [], []
+    for problem in row.rows("Problems"):
+        name = problem.text("Problem").strip()
+        for place, step in enumerate(problem.rows("Steps")):
+            texts.append(f"{name}\n{step.text('Step').strip()}" if place == 0 else step.text("Step").strip())
+            labels.append(SIGNS[step.choice("Step_score", tuple(SIGNS))])
+            extras.append(_problem_scores(name, problem))
+    case_id, source = row.text("Case_id"), row.text("Data_source")
+    case = Case(
+        case_id=f"prm_clinic_{case_id}",
+        modality="text",
+        metadata=Metadata(source="PRM-Clinic", licence="MIT; ACI-BENCH CC BY 4.0", extra={"data_source": source}),
+        clinical_context=ClinicalContext(note=row.text("Dialogue").strip()),
+        question=PRM_CLINIC_QUESTION,
+        gold_standard=GoldStandard(extra={"note_completeness": row.optional_text("Note_completeness_score")}),
+    )
+    yield Labelled(
+        case, Solution(solution_steps=ruled_steps(texts, labels, "prm_clinic_score", "construction", extras))
+    )
+
+
+def _problem_scores(name: str, problem: Row) -> dict[str, Any]:
+    scores = ("Problem_score", "Problem_completeness_score")
+    return {"problem": name} | {key.casefold(): problem.optional_text(key) for key in scores}
+
+
+def _check_medec(row: Row, sentences: list[str], wrong: int) -> None:
+    """The flag, the number and the sentence must say the same; a shift by one shows here."""
+    if (row.integer("Error Flag") == 1) != (wrong != NO_ERROR):
+        raise row.error("Error Flag", f"1 where Error Sentence ID is not {NO_ERROR}")
+    if wrong == NO_ERROR:
+        return
+    if not 0 <= wrong < len(sentences):
+        raise row.error("Error Sentence ID", f"{NO_ERROR} or 0 to {len(sentences) - 1}")
+    if sentences[wrong].split() != row.text("Error Sentence").split():
+        raise row.error("Error Sentence", f"the sentence numbered {wrong}, {sentences[wrong][:60]!r}")

@@ -1,0 +1,1 @@
+"""Published sets of images and questions, read into records."""
