@@ -27,7 +27,11 @@ from medprm.errors import InputError
 from medprm.run import RunStopped, check_launch
 
 # Verbs that are modules, not scripts at the top.
-COMMANDS = {"review": "python -m medprm.review", "serve": "python -m medprm.serving"}
+COMMANDS = {
+    "review": "python -m medprm.review",
+    "search": "python -m medprm.commands.search",
+    "serve": "python -m medprm.serving",
+}
 MISTAKE = 2
 INTERRUPTED = 130
 STOPPED = 75  # EX_TEMPFAIL: start it again
