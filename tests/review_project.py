@@ -32,7 +32,7 @@ from medprm.cases.schema import (
 from medprm.commands.review import open_project
 from medprm.config import ReviewConfig
 from medprm.review.app import Project, make_app
-from medprm.review.settings import AccountSettings, AddressSettings, ProtocolSettings, ReviewDataSettings, RuleSettings
+from medprm.review.settings import AccountSettings, ProtocolSettings, ReviewDataSettings, RuleSettings
 
 PASSWORD = "a long enough password"
 CATEGORIES = ("observation", "analysis", "integration", "diagnosis")
@@ -132,9 +132,7 @@ def review_config(path: Path, output: Path, **changes: Any) -> ReviewConfig:
     data = ReviewDataSettings(path=str(path), **changes.pop("data", {}))
     protocol = ProtocolSettings(**changes.pop("protocol", {}))
     accounts = AccountSettings(**changes.pop("accounts", {}))
-    return ReviewConfig(
-        output_dir=str(output), data=data, rules=rules, protocol=protocol, accounts=accounts, **changes
-    )
+    return ReviewConfig(output_dir=str(output), data=data, rules=rules, protocol=protocol, accounts=accounts, **changes)
 
 
 def opened(config: ReviewConfig, users: dict[str, tuple[str, list[str]]] | None = None) -> Project:

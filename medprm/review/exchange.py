@@ -49,7 +49,9 @@ COLUMNS = (
 def export_text(name: str, assignment: Assignment, consensus: ConsensusSettings) -> str:
     """One of EXPORTS as text."""
     if name == "audit.jsonl":
-        return "".join(json.dumps(_event(row)) + "\n" for row in assignment.database.rows("SELECT * FROM events ORDER BY id"))
+        return "".join(
+            json.dumps(_event(row)) + "\n" for row in assignment.database.rows("SELECT * FROM events ORDER BY id")
+        )
     if name == "label_studio.json":
         return json.dumps(label_studio_tasks(assignment), ensure_ascii=False, indent=1)
     if name == "label_studio_config.xml":

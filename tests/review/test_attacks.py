@@ -212,7 +212,7 @@ def test_bodies_are_bounded(server: Served) -> None:
     headers = {"X-CSRF-Token": ana.csrf, "Content-Type": "application/json"}
     assert ana.http.post(f"/api/turn/{turn}/verdict", content=big, headers=headers).status_code == 413
 
-    def unannounced():  # noqa: ANN202
+    def unannounced():
         for _ in range(100):
             yield b"x" * 10_000
 
