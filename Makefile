@@ -23,9 +23,10 @@ demo: $(STAMP) ## annotate, train and evaluate the built-in example on this mach
 	CUDA_VISIBLE_DEVICES= $(BIN)/python train.py run_name=demo overwrite=true labelled.path=outputs/demo_labels/labelled.jsonl
 	CUDA_VISIBLE_DEVICES= $(BIN)/python evaluate.py run_name=demo overwrite=true
 
-review-demo: $(STAMP) ## the experts' review page on the phantom, with demo accounts; after `make demo`, on what that left
-	$(BIN)/python -m medprm.review run_name=review_demo accounts.demo=true \
-	  $(if $(wildcard outputs/demo_labels/labelled.jsonl),data.path=outputs/demo_labels/labelled.jsonl)
+LABELLED := outputs/demo_labels/labelled.jsonl
+review-demo: $(STAMP) ## the experts' review page with demo accounts: on what `make demo` left to judge, else on a small phantom
+	$(BIN)/python -m medprm.review accounts.demo=true \
+	  $(if $(wildcard $(LABELLED)),run_name=review_demo_labels data.path=$(LABELLED),run_name=review_demo)
 
 test: $(STAMP) ## the tests without marks and those marked distributed; offline
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -rs
