@@ -37,7 +37,9 @@ TEXT = st.text(
 
 @st.composite
 def solutions(draw: st.DrawFn, name: str) -> CaseSolutions:
-    labels = draw(st.lists(st.sampled_from(ALLOWED.get(name, ("correct", "incorrect"))), min_size=1, max_size=6))
+    labels: list[Label] = draw(
+        st.lists(st.sampled_from(ALLOWED.get(name, ("correct", "incorrect"))), min_size=1, max_size=6)
+    )
     if name in ("processbench", "prm800k"):
         first = labels.index("incorrect") if "incorrect" in labels else len(labels)
         labels = labels[: first + 1]
