@@ -111,7 +111,7 @@ def _read_set(source: str, origin: Path, target: Path, seed: int, limit: int | N
     reading = load_set(source, place)
     if limit is not None and reading.unit != "cases":
         raise InputError(f"--limit {limit}: {source} comes with solutions and is read whole; leave --limit out")
-    about = {"licence": chosen.licence, "access": chosen.access, "zone": chosen.zone}
+    about: dict[str, Any] = {"licence": chosen.licence, "access": chosen.access, "zone": chosen.zone}
     if chosen.published and limit is None:
         about["published"] = chosen.num_published
     return Found(reading, target if place.has_written else place.folder, about)
@@ -229,7 +229,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="origin", type=Path, help="folder of the set, or one above it")
     parser.add_argument("--to", dest="target", type=Path, help="data folder to write")
     parser.add_argument(
-        "--limit", type=_positive, help="at most so many cases of each official split, drawn by the seed"
+        "--limit",
+        type=_positive,
+        help="at most so many cases of each split (of each file of several), drawn by the seed",
     )
     parser.add_argument("--resplit", action="store_true", help="leave the official split aside and split by patient")
     parser.add_argument("--seed", type=int, default=0, help="of the splits and of drawn solutions (default 0)")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +13,7 @@ from medprm.cases.schema import Case, CaseSolutions, ClinicalContext, GoldStanda
 from medprm.commands.convert_records import main
 
 
-def records(folder: Path, **fields: object) -> Path:
+def records(folder: Path, **fields: Any) -> Path:
     case = Case(
         case_id="c", modality="text", question="What is it?", options=("pneumonia", "effusion"),
         clinical_context=ClinicalContext(age=63, sex="M"), gold_standard=GoldStandard(answer="effusion"), **fields,
@@ -84,7 +85,7 @@ def test_from_one_published_format_to_another(tmp_path: Path) -> None:
 )
 def test_mistakes_are_one_line_and_exit_code_2(
     arguments: list[str],
-    fields: dict[str, object],
+    fields: dict[str, Any],
     message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -91,11 +91,14 @@ def read_reasoneval(row: Row, left_out: Counter[str]) -> Iterator[Labelled]:
         yield _perturbed(row, left_out)
         return
     texts = ["\n".join(map(str, lines)) for lines in row.values("model_output_step_format")]
+    labels: list[Label]
     if "rating" in row.fields:
-        labels, rule = [_rating(one, row) for one in row.values("rating")], "reasoneval_redundancy"
+        labels = [_rating(one, row) for one in row.values("rating")]
+        rule = "reasoneval_redundancy"
     else:
         first_error = _first_error(row, list(range(1, len(texts) + 1)))
-        labels, rule = first_error_labels(len(texts), first_error), "reasoneval_first_error"
+        labels = first_error_labels(len(texts), first_error)
+        rule = "reasoneval_first_error"
     truth = row.fields.get("ground_truth_answer")
     correct = "model_output_answer_correctness"
     yield Labelled(
@@ -118,7 +121,8 @@ def _perturbed(row: Row, _left_out: Counter[str]) -> Labelled:
         repeated = row.integer("tags") + 1
         if not 0 < repeated < len(texts) or texts[repeated] != texts[repeated - 1]:
             raise Unusable("a repeated step that does not repeat the one before")
-        labels = [*["correct"] * repeated, "neutral", *["unknown"] * (len(texts) - repeated - 1)]
+        labels = first_error_labels(len(texts), repeated)
+        labels[repeated] = "neutral"
     else:
         raise Unusable(f"perturbed by {kind!r}, which makes no one step wrong")
     truth = row.fields.get("ground_truth_answer")

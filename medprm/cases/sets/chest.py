@@ -7,7 +7,8 @@ labels are weak.** The question is whether the study is abnormal; `gold_standard
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def read_mimic_cxr(origin: Origin) -> Reading:
     for word, split in MIMIC_SPLITS.items():
         mine = [rows for rows in studies.values() if rows[0].choice("split", tuple(MIMIC_SPLITS)) == word]
         for rows in origin.draw(mine):
-            _keep(cases, origin, lambda rows=rows, split=split: _mimic_case(origin, rows, labels, views, split))
+            _keep(cases, origin, partial(_mimic_case, origin, rows, labels, views, split))
     return origin.reading(cases)
 
 
@@ -87,7 +88,7 @@ def read_chexpert(origin: Origin) -> Reading:
         for row in read_rows(file):
             studies[row.text("Path").rsplit("/", 1)[0]].append(row)
         for rows in origin.draw(studies.values()):
-            _keep(cases, origin, lambda rows=rows, split=split: _chexpert_case(origin, rows, split))
+            _keep(cases, origin, partial(_chexpert_case, origin, rows, split))
     return origin.reading(cases)
 
 
@@ -102,7 +103,8 @@ def _chexpert_case(origin: Origin, rows: Sequence[Row], split: SplitName) -> Cas
         view = row.optional_text("AP/PA") or row.optional_text("Frontal/Lateral")
         images.append(origin.image(path, view))
     age, sex = rows[0].optional_text("Age"), rows[0].optional_text("Sex")
-    person = ({"age": int(float(age))} if age else {}) | ({"sex": sex} if sex and sex != "Unknown" else {})
+    person: dict[str, Any] = {"age": int(float(age))} if age else {}
+    person |= {"sex": sex} if sex and sex != "Unknown" else {}
     name = f"chexpert_{found['split']}_{found['patient']}"
     return _study_case(
         "CheXpert",
@@ -166,7 +168,7 @@ def _value(row: Row, name: str) -> float | None:
     return float(given)
 
 
-def _keep(cases: list[CaseSolutions], origin: Origin, make: Any) -> None:
+def _keep(cases: list[CaseSolutions], origin: Origin, make: Callable[[], Case]) -> None:
     try:
         cases.append(CaseSolutions(make(), []))
     except Unfit as reason:

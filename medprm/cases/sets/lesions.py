@@ -6,6 +6,7 @@ keep pictures inside arrays: what is taken is written as PNG.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,15 +49,16 @@ def read_derm7pt(origin: Origin) -> Reading:
         outside = [index for index in indexes if not 0 <= index < len(rows)]
         if outside:
             raise RecordError(f"{word}_indexes.csv: {outside[0]}; expected 0 to {len(rows) - 1}, the rows of meta.csv")
-        cases += origin.cases([rows[index] for index in indexes], lambda row, s=split: _derm7pt_case(origin, row, s))
+        cases += origin.cases([rows[index] for index in indexes], partial(_derm7pt_case, origin, split=split))
     return origin.reading(cases)
 
 
 def _derm7pt_case(origin: Origin, row: Row, split: SplitName) -> Case:
     number, diagnosis = row.word("case_num"), row.text("diagnosis")
     images = [origin.image(f"images/{row.text(view)}", view) for view in ("clinic", "derm")]
-    context = {name: row.optional_text(name) for name in ("sex", "location")}
-    note = f"location: {context['location']}" if context["location"] else None
+    sex, site = row.optional_text("sex"), row.optional_text("location")
+    context: dict[str, Any] = {"sex": sex} if sex else {}
+    context |= {"note": f"location: {site}"} if site else {}
     return question_case(
         "Derm7pt",
         "research use after registration",
@@ -68,7 +70,7 @@ def _derm7pt_case(origin: Origin, row: Row, split: SplitName) -> Case:
         images=images,
         patient_id=f"derm7pt_{number}",
         split=split,
-        context=ClinicalContext(**{k: v for k, v in (("sex", context["sex"]), ("note", note)) if v}),
+        context=ClinicalContext(**context),
         gold_extra={"diagnosis": diagnosis, "seven_point_score": row.optional_text("seven_point_score")},
     )
 
@@ -111,7 +113,7 @@ def _ham_case(origin: Origin, row: Row, where: dict[str, str]) -> Case:
 def read_radimagenet(origin: Origin) -> Reading:
     """RadImageNet (Mei et al., 2022): path and label by table; options are the labels of the same anatomy."""
     splits: tuple[tuple[str, SplitName], ...] = (("train", "train"), ("val", "validation"), ("test", "test"))
-    tables = {
+    tables: dict[SplitName, list[Row]] = {
         split: list(read_rows(origin.file(f"RadiologyAI_{word}.csv", f"*/RadiologyAI_{word}.csv")))
         for word, split in splits
     }
@@ -120,7 +122,7 @@ def read_radimagenet(origin: Origin) -> Reading:
         options[_place_of(row)].add(row.text("label"))
     cases: list[CaseSolutions] = []
     for split, rows in tables.items():
-        cases += origin.cases(rows, lambda row, split=split: _radimagenet_case(origin, row, options, split))
+        cases += origin.cases(rows, partial(_radimagenet_case, origin, options=options, split=split))
     return origin.reading(cases)
 
 

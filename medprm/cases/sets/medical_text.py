@@ -6,6 +6,7 @@ Each reader takes an `Origin` and gives one case a question, with the official s
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from medprm.cases.parsing import RecordError, parse_json
@@ -33,7 +34,7 @@ def read_medqa(pattern: str, num_options: int) -> Callable[[Origin], Reading]:
             file = origin.folder / pattern.format(split=word)
             cases += origin.cases(
                 _numbered(read_rows(file)),
-                lambda row, split=split, word=word: _medqa_case(row, num_options, split, word),
+                partial(_medqa_case, num_options=num_options, split=split, word=word),
             )
         return origin.reading(cases)
 
@@ -68,7 +69,7 @@ def read_medmcqa(origin: Origin) -> Reading:
     for word, split in SPLIT_FILES:
         for file in origin.files(f"{word}.json", f"data/{word.replace('dev', 'validation')}-*.parquet"):
             base = 0 if file.suffix == ".parquet" else 1
-            cases += origin.cases(read_rows(file), lambda row, base=base, split=split: _medmcqa_case(row, base, split))
+            cases += origin.cases(read_rows(file), partial(_medmcqa_case, base=base, split=split))
     return origin.reading(cases)
 
 
@@ -103,9 +104,10 @@ def read_pubmedqa(origin: Origin) -> Reading:
         return None if test_ids is None else "test" if row.text("key") in test_ids else "train"
 
     cases: list[CaseSolutions] = []
-    for split in dict.fromkeys(map(split_of, rows)):
+    found: list[SplitName | None] = [split_of(row) for row in rows]
+    for split in dict.fromkeys(found):
         mine = [row for row in rows if split_of(row) == split]
-        cases += origin.cases(mine, lambda row, split=split: _pubmedqa_case(row, split))
+        cases += origin.cases(mine, partial(_pubmedqa_case, split=split))
     return origin.reading(cases)
 
 
@@ -140,7 +142,7 @@ def read_mmlu(origin: Origin) -> Reading:
             file = origin.folder / "data" / word / f"{subject}_{word}.csv"
             if word == "test" or file.is_file():
                 rows = _numbered(read_csv_rows(file, columns))
-                cases += origin.cases(rows, lambda row, s=subject, w=word, split=split: _mmlu_case(row, s, w, split))
+                cases += origin.cases(rows, partial(_mmlu_case, subject=subject, word=word, split=split))
     return origin.reading(cases)
 
 
@@ -168,7 +170,7 @@ def read_ddxplus(origin: Origin) -> Reading:
         for file in origin.files(f"release_{word}_patients.csv", f"release_{word}_patients/*.csv"):
             cases += origin.cases(
                 _numbered(read_rows(file)),
-                lambda row, w=word, split=split: _ddxplus_case(row, w, evidences, options, split),
+                partial(_ddxplus_case, word=word, evidences=evidences, options=options, split=split),
             )
     return origin.reading(cases)
 
@@ -237,7 +239,8 @@ def _osce_case(row: Row) -> Case:
     demographics = str((osce.fields.get("Patient_Actor") or {}).get("Demographics") or "")
     age = re.search(r"(\d+)[- ]year", demographics)
     sex = re.search(r"\b(female|male)\b", demographics, re.IGNORECASE)
-    person = ({"age": int(age.group(1))} if age else {}) | ({"sex": sex.group(1).lower()} if sex else {})
+    person: dict[str, Any] = {"age": int(age.group(1))} if age else {}
+    person |= {"sex": sex.group(1).lower()} if sex else {}
     return question_case(
         "AgentClinic MedQA",
         "MIT",

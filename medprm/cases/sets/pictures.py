@@ -1,5 +1,7 @@
 """Questions about medical pictures: VQA-RAD as deposited, SLAKE, PathVQA."""
 
+from functools import partial
+
 from medprm.cases.reading import Reading
 from medprm.cases.rows import Row, read_rows
 from medprm.cases.schema import Case, CaseSolutions, Modality, SplitName
@@ -7,6 +9,7 @@ from medprm.cases.sets.origin import Origin, Unfit
 from medprm.cases.sets.questions import closed_options, question_case
 
 VQA_RAD_MODALITIES: dict[str, Modality] = {"CHEST": "chest_xray", "ABD": "ct_scan", "HEAD": "other"}
+SLAKE_SPLITS: tuple[tuple[str, SplitName], ...] = (("train", "train"), ("validate", "validation"), ("test", "test"))
 SPLITS: tuple[tuple[str, SplitName], ...] = (("train", "train"), ("validation", "validation"), ("test", "test"))
 
 
@@ -44,9 +47,9 @@ def _vqa_rad_case(origin: Origin, row: Row, folder: str) -> Case:
 def read_slake(origin: Origin) -> Reading:
     """SLAKE (med-vqa.com/slake): English and Chinese questions (`extra.language`); splits are by image."""
     cases: list[CaseSolutions] = []
-    for word, split in (("train", "train"), ("validate", "validation"), ("test", "test")):
+    for word, split in SLAKE_SPLITS:
         for file in origin.files(f"{word}.json"):
-            cases += origin.cases(read_rows(file), lambda row, split=split: slake_case(origin, row, split))
+            cases += origin.cases(read_rows(file), partial(slake_case, origin, split=split))
     return origin.reading(cases)
 
 
@@ -84,7 +87,7 @@ def read_pathvqa(origin: Origin) -> Reading:
         for file in origin.files(f"data/{word}-*.parquet"):
             rows = [Row(row.where, {**row.fields, "number": number + k}) for k, row in enumerate(read_rows(file))]
             number += len(rows)
-            cases += origin.cases(rows, lambda row, split=split, word=word: _pathvqa_case(origin, row, word, split))
+            cases += origin.cases(rows, partial(_pathvqa_case, origin, word=word, split=split))
     return origin.reading(cases)
 
 

@@ -33,7 +33,7 @@ def question_case(
     if images:
         fields = {"image": images[0]} if len(images) == 1 else {"images": tuple(images)}
     if answer is not None or findings:
-        gold = {"findings": tuple(findings)} if findings else {}
+        gold: dict[str, Any] = {"findings": tuple(findings)} if findings else {}
         gold |= {"answer": answer} if answer is not None else {}
         gold |= {"extra": gold_extra} if gold_extra else {}
         fields["gold_standard"] = GoldStandard(**gold)

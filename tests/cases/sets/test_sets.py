@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from folders import BUILDERS, SLICE_OF_TUMOUR
 
+from medprm.cases.formats.table import FORMATS
 from medprm.cases.parsing import RecordError
 from medprm.cases.reading import Reading
 from medprm.cases.rows import Row, read_rows
@@ -24,7 +26,7 @@ from medprm.images.load import load_image
 CONF = Path(__file__).parents[3] / "conf" / "data"
 REAL = ("nih", "vqa_rad", "agentclinic_medqa")
 # answers in order, splits, num of images, modalities
-EXPECTED: dict[str, tuple[list[str | None], dict[str | None, int], int, set[str]]] = {
+EXPECTED: dict[str, tuple[Sequence[str | None], Mapping[str | None, int], int, set[str]]] = {
     "slake": (["No"] * 3, {"train": 1, "validation": 1, "test": 1}, 3, {"chest_xray", "ct_scan", "other"}),
     "vqa_rad_full": (["Yes", "left frontal lobe", "3"], {None: 3}, 3, {"chest_xray", "ct_scan", "other"}),
     "pathvqa": (["x", "yes"] * 3, {"train": 2, "validation": 2, "test": 2}, 6, {"pathology"}),
@@ -63,11 +65,11 @@ EXPECTED: dict[str, tuple[list[str | None], dict[str | None, int], int, set[str]
 }
 
 
-def built(name: str, folder: Path, **settings: int) -> tuple[Origin, Reading]:
+def built(name: str, folder: Path, seed: int = 0, limit: int | None = None) -> tuple[Origin, Reading]:
     source = folder / "source"
     source.mkdir(exist_ok=True)
     BUILDERS[name](source)
-    origin = Origin(source, folder / "out", **settings)
+    origin = Origin(source, folder / "out", seed, limit)
     return origin, load_set(name, origin)
 
 
@@ -126,6 +128,16 @@ def test_sets_under_an_agreement_stay_on_the_site() -> None:
     gated = {name for name, one in SETS.items() if one.zone != "outside"}
     assert gated == {"mimic_cxr", "chexpert", "radimagenet", "lits", "derm7pt", "agentclinic_nejm"}
     assert all(SETS[name].is_patient_data for name in gated - {"agentclinic_nejm"})
+
+
+def test_the_docs_name_every_set_and_format() -> None:
+    text = (CONF.parents[1] / "docs" / "data_sets.md").read_text()
+    for name in (*SETS, *REFUSED, *FORMATS):
+        assert f"`{name}`" in text
+    for name, one in SETS.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert all(part in line for part in (one.licence, one.access, f"| {one.zone} |", one.tried))
+        assert all(f"{count:,}" in line for count in one.published.values())
 
 
 def test_radiology_qa_is_refused_with_what_it_can_mean(tmp_path: Path) -> None:
@@ -240,7 +252,7 @@ def test_real_agentclinic_has_the_published_count(real_data: Path) -> None:
     # The shorter file's cases are all in the extended one.
     shorter = [row.row("OSCE_Examination").text("Correct_Diagnosis").strip() for row in
                read_rows(real_data / "qa_agentclinic_medqa" / "agentclinic_medqa.jsonl")]  # fmt: skip
-    answers = Counter(item.case.gold_standard.answer for item in reading.cases if item.case.gold_standard)
+    answers = Counter(item.case.gold_standard.answer or "" for item in reading.cases if item.case.gold_standard)
     assert len(shorter) == 107
     assert not Counter(shorter) - answers
 
