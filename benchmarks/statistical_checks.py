@@ -28,9 +28,9 @@ from population import (
 from medprm.statistics.bootstrap import MIN_CLUSTERS
 from medprm.statistics.power import clusters_needed, power
 
-PATIENTS = (20, 40, 100, 200, 400)
+PATIENTS = (20, 40, 100, 200)
 GAIN = 0.02
-POPULATION = 10_000
+POPULATION = 3000
 
 
 def coverages(population: Population, num_sets: int) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def null_test(num_sets: int) -> list[dict[str, Any]]:
     """Of how many sets the interval of a guesser's gain holds 0. What the finite population's mean is off 0 by the draw
     of its scores is taken away, so that the true gain is 0 exactly."""
     rows = []
-    for size in (100, 200, 400):
+    for size in (100, 200):
         population = draw_population(POPULATION, 0.0, 100 + size)
         centred = population._replace(
             gain=population.gain - [[population.true_value("gain"), 0]] * population.gain[:, 1:]

@@ -18,21 +18,25 @@ from medprm.model.loading import LoadedModel
 BEGIN, END, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>"
 
 
+TEXTS = (" ".join(WORDS), "Question: What is seen? Document 1: system user assistant + + - - + -") * 9
+
+
 @lru_cache(maxsize=2)
-def text_tokenizer(step_token: str | None = None) -> PreTrainedTokenizerBase:
-    """Byte-level BPE behind Llama 3's control tokens; `step_token` is added last, as Med-PRM's is."""
+def text_tokenizer(
+    step_token: str | None = None, texts: tuple[str, ...] = TEXTS, vocab_size: int = 420
+) -> PreTrainedTokenizerBase:
+    """Byte-level BPE of `texts` behind Llama 3's control tokens; `step_token` is added last, as Med-PRM's is."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     controls = [BEGIN, END, PAD, *LLAMA_3.control_tokens]
     trainer = trainers.BpeTrainer(  # type: ignore[call-arg]
-        vocab_size=420,
+        vocab_size=vocab_size,
         special_tokens=controls,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [" ".join(WORDS), "Question: What is seen? Document 1: system user assistant + + - - + -"]
-    tokenizer.train_from_iterator(texts * 9, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
         single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
     )

@@ -146,6 +146,9 @@ def _line_rows(path: Path, text: str) -> Iterator[Row]:
 
 def _json_rows(path: Path, text: str) -> Iterator[Row]:
     value = parse_json(text, str(path))
+    if isinstance(value, dict) and not all(isinstance(one, dict) for one in value.values()):
+        yield Row(f"{path}", value)  # one object: a file of lines with a single line
+        return
     if isinstance(value, dict):
         # Keyed by id: the key is kept under "key".
         for key, one in value.items():

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from medprm.errors import InputError, check_choice, check_least
 
-Kind = Literal["choice", "yes_no", "number", "icd10", "diagnosis", "open"]
+Kind = Literal["choice", "yes_no", "number", "icd10", "diagnosis", "findings", "open"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ICD10_LEVELS = ("full", "category", "chapter")
 MISSING_UNIT = ("accept", "wrong")
@@ -17,6 +17,7 @@ READ_BY = {
     "missing_unit": "number",
     "icd10_level": "icd10",
     "synonyms": "diagnosis",
+    "findings_least_f1": "findings",
     "open": "open",
 }
 
@@ -25,8 +26,8 @@ READ_BY = {
 class AnswerSettings:
     """How final answers are read and compared with the reference answer."""
 
-    # choice, yes_no (or maybe), number, icd10, diagnosis or open, for every case; auto: what each case's options and
-    # reference answer show (docs/annotation.md).
+    # choice, yes_no (or maybe), number, icd10, diagnosis, findings or open, for every case; auto: what each case's
+    # options and reference answer show (docs/annotation.md).
     kind: str = "auto"
     # diagnosis: file of names that mean the same, a JSON list of them a line; null: the table that comes with the code.
     synonyms: str | None = None
@@ -38,6 +39,8 @@ class AnswerSettings:
     missing_unit: str = "accept"
     # icd10: full: the whole code; category: its first three characters; chapter: I to XXII.
     icd10_level: str = "full"
+    # findings: right from this token F1 with the reference findings on, in (0, 1].
+    findings_least_f1: float = 0.5
     # open: text: equal after normalising; judge: the judge's server says whether another wording means the same.
     open: str = "text"
 
@@ -46,6 +49,10 @@ class AnswerSettings:
         check_choice("answers.missing_unit", self.missing_unit, MISSING_UNIT)
         check_choice("answers.icd10_level", self.icd10_level, ICD10_LEVELS)
         check_choice("answers.open", self.open, OPEN)
+        if not 0 < self.findings_least_f1 <= 1:
+            raise InputError(
+                f"answers.findings_least_f1 is {self.findings_least_f1}; expected a number above 0, up to 1"
+            )
         for name in ("relative_tolerance", "absolute_tolerance"):
             check_least(f"answers.{name}", getattr(self, name), 0)
         for name, kind in self.given().items():

@@ -18,6 +18,7 @@ from medprm.errors import InputError
 from medprm.evaluation.groups import GroupResult, ScoredRun, compare_groups, verdict
 from medprm.evaluation.scored import read_scored
 from medprm.evaluation.table import aligned, with_interval
+from medprm.statistics.bootstrap import MIN_CLUSTERS, Estimate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(results, given.metric))
+    num_patients = len({one.group_id for group in groups.values() for one in group[0].solutions})
+    if num_patients < MIN_CLUSTERS:
+        print(f"note: only {num_patients} patients: below {MIN_CLUSTERS}, percentile intervals are too narrow")
     if given.json:
         with replaced_file(given.json) as draft:
             draft.write_text(json.dumps([as_json(one) for one in results], indent=2) + "\n", encoding="utf-8")
@@ -57,22 +61,32 @@ def read_group(text: str, evaluation: str) -> tuple[str, list[ScoredRun]]:
 
 
 def table(results: Sequence[GroupResult], metric: str) -> str:
-    rows = [["group", "runs", f"{metric} [95 %]", "least to most", f"minus {results[0].name} (paired)", ""]]
+    rows = [["group", "runs", f"{metric} [95 %]", "least to most", "over seeds [95 %]"]]
+    rows[0] += [f"minus {results[0].name} (paired)", "over seeds [95 %]", "p (Holm)", ""]
     for one in results:
         spread = f"{min(one.by_run):.3f} to {max(one.by_run):.3f}"
-        against = ["", ""] if one.minus_first is None else [_shown(one.minus_first), verdict(one.minus_first)]
-        rows.append([one.name, str(len(one.by_run)), with_interval(one.mean.as_json()), spread, *against])
+        against = [""] * 4
+        if one.minus_first is not None:
+            against = [_shown(one.minus_first), _shown(one.minus_first_over_seeds), f"{one.p_holm:.3g}"]
+            against.append(verdict(one.minus_first))
+        rows.append([one.name, str(len(one.by_run)), _shown(one.mean), spread, _shown(one.over_seeds), *against])
     return aligned(rows)
 
 
-def _shown(difference: Any) -> str:
-    return with_interval(difference.as_json())
+def _shown(number: Estimate | None) -> str:
+    """The number with its interval; alone where that is undefined (one seed)."""
+    return with_interval(number.as_json()) if number is not None and number.is_defined else "undefined"
 
 
 def as_json(one: GroupResult) -> dict[str, Any]:
     found: dict[str, Any] = {"group": one.name, "mean": one.mean.as_json(), "by_run": one.by_run}
+    if one.over_seeds.is_defined:
+        found["over_seeds"] = one.over_seeds.as_json()
     if one.minus_first is not None:
         found |= {"minus_first": one.minus_first.as_json(), "verdict": verdict(one.minus_first)}
+        found |= {"p": one.p, "p_holm": one.p_holm}
+    if one.minus_first_over_seeds is not None and one.minus_first_over_seeds.is_defined:
+        found["minus_first_over_seeds"] = one.minus_first_over_seeds.as_json()
     return found
 
 

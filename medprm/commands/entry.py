@@ -27,7 +27,11 @@ from medprm.errors import InputError
 from medprm.run import RunStopped, check_launch
 
 # Verbs that are modules, not scripts at the top.
-COMMANDS = {"review": "python -m medprm.review", "serve": "python -m medprm.serving"}
+COMMANDS = {
+    "review": "python -m medprm.review",
+    "search": "python -m medprm.commands.search",
+    "serve": "python -m medprm.serving",
+}
 MISTAKE = 2
 INTERRUPTED = 130
 STOPPED = 75  # EX_TEMPFAIL: start it again
@@ -182,7 +186,11 @@ def _explain_missing_option(error: MissingConfigException, conf: Path) -> str:
 
 def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> str:
     key = str(error.full_key or error.key or "")
-    known = list(_keys(OmegaConf.structured(SCHEMAS[verb])))
+    schema = OmegaConf.structured(SCHEMAS[verb])
+    known = list(_keys(schema))
+    parent = key.rpartition(".")[0]
+    if parent in known and OmegaConf.get_type(OmegaConf.select(schema, parent)) is dict:
+        return f"{key}: names in {parent} are your own, and are added with a plus: +{key}=..."
     if key in known:
         return f"{key}: {_one_line(str(error).split('full_key:')[0])}"
     near = [*_near_keys(key, known), *(f"+{one}" for one in _near(key, ["experiment"]))]

@@ -8,6 +8,7 @@ validation split; every reported number is of the test split. Under torchrun the
 import hashlib
 import json
 import logging
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -102,7 +103,8 @@ def run(config: EvaluateConfig) -> Path:
 
         validation_scores, test_scores = score(splits.get("validation", []), "validation"), score(test, "test")
     if is_first_process():
-        report(config, folder, checkpoint, validation_scores, test_scores, test, data.image_root)
+        look = look_command(folder, data)
+        report(config, folder, checkpoint, validation_scores, test_scores, test, data.image_root, look)
     return folder
 
 
@@ -114,6 +116,7 @@ def report(
     test_scores: Sequence[ScoredSolution],
     test: Sequence[CaseSolutions],
     image_root: Path,
+    look_command: str,
 ) -> None:
     """Scores to numbers, table and page."""
     write_scored(folder / "scored.jsonl", [*validation_scores, *test_scores])
@@ -134,6 +137,7 @@ def report(
         title=f"{config.data.name}: {checkpoint}",
         notes=report_notes(config),
         settings=config.evaluation,
+        look_command=look_command,
     )
     track(config, folder, metrics, test_scores, test)
     print(format_table(metrics))
@@ -159,6 +163,18 @@ def keep_calibration(config: EvaluateConfig, checkpoint: str, validation: Sequen
             "fit it; leave it out"
         )
     logger.info("%s is kept with the checkpoint: %s", config.save_calibration, save_calibration(checkpoint, fitted))
+
+
+def look_command(folder: Path, data: DataFolder) -> str:
+    """How to look through the scored cases in the review application."""
+    settings = {
+        "run_name": f"look_at_{folder.parent.name}_{folder.name}",
+        "data.path": data.file("test"),
+        "data.image_root": data.image_root,
+        "data.scored": folder / "scored.jsonl",
+        "rules.steps": "all",
+    }
+    return shlex.join(["python", "-m", "medprm.review", *(f"{name}={value}" for name, value in settings.items())])
 
 
 def open_data_together(config: EvaluateConfig, meet: Callable[[], None]) -> DataFolder:

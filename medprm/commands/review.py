@@ -85,15 +85,20 @@ def open_project(config: ReviewConfig) -> Project:
 
 
 def make_first_accounts(accounts: Accounts, config: ReviewConfig) -> None:
-    """An admin at the very first start, and the demo's experts where they are asked for; passwords are printed once."""
-    names = {user.name for user in accounts.users()}
+    """An admin at the very first start, the demo's experts, and new passwords where asked for; each is printed."""
+    known = {user.name for user in accounts.users()}
+    is_demo = config.accounts.demo
     wanted = [] if any(user.role == "admin" for user in accounts.users()) else [("admin", "admin")]
-    wanted += [one for one in DEMO_ACCOUNTS if config.accounts.demo and one[0] not in names]
+    wanted += [one for one in DEMO_ACCOUNTS if is_demo and one[0] not in known]
     for name, role in wanted:
         password = secrets.token_urlsafe(9)
-        specialties = ["radiology", "pathology", "dermatology"] if config.accounts.demo else []
-        accounts.add(name, password, role, specialties)
+        accounts.add(name, password, role, ["radiology", "pathology", "dermatology"] if is_demo else [])
         print(f"new account {name} ({role}), password {password}   (shown this once)")
+    again = [name for name, _ in (("admin", ""), *DEMO_ACCOUNTS) if is_demo and name in known]
+    for name in dict.fromkeys([*again, *([config.accounts.reset] if config.accounts.reset else [])]):
+        password = secrets.token_urlsafe(9)
+        accounts.reset_password(name, password)
+        print(f"account {name}, new password {password}   (shown this once)")
 
 
 def serve(config: ReviewConfig, project: Project) -> None:

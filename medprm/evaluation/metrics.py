@@ -19,7 +19,14 @@ from medprm.evaluation.differences import compare_selectors
 from medprm.evaluation.protocol_words import protocol_words
 from medprm.evaluation.protocols import ProtocolInput, measure
 from medprm.evaluation.scored import LABELS, ScoredError, ScoredSolution
-from medprm.evaluation.selection import Choice, best_of_n_estimates, choose_aggregation, selector_curves, shown_size
+from medprm.evaluation.selection import (
+    Choice,
+    best_of_all_estimates,
+    best_of_n_estimates,
+    choose_aggregation,
+    selector_curves,
+    shown_size,
+)
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.steps import (
     JudgedSteps,
@@ -178,6 +185,7 @@ def _add_best_of_n(
         return
     found.sections["best_of_n"] = {"pass@1": result.pass_at_1, **result.estimates}
     found.sections["gap_closed"] = result.gap_closed
+    found.sections["best_of_all"] = best_of_all_estimates(candidates, aggregation, settings, resampling)
     found.tables["sampling_errors"] = result.sampling_errors
     compared = compare_selectors(curves, aggregation, shown_size(curves.sizes), resampling)
     found.tables["comparisons"] = [row for one in compared if (row := one.as_json()) is not None]

@@ -29,6 +29,7 @@ def protocol_words(
         "unparsed answers never win.",
         "weighted_vote": f"Answer with the highest sum of solution scores, over {settings.num_vote_subsets} random "
         "orders of the candidates per case; sampling_errors has what that leaves of error in each mean.",
+        "best_of_all": "Every selector given all candidates that a case has: no case is left out.",
         "comparisons": "The chosen aggregation minus every other selector at one N, paired; two-sided p-values invert "
         "the bootstrap's interval, p_holm is corrected for all of them.",
         "power": "Normal approximation at a level of 5 %; needed and detectable at a power of 80 %.",

@@ -39,10 +39,12 @@ def write_report(
     title: str,
     notes: Sequence[str],
     settings: EvaluationSettings | None = None,
+    look_command: str | None = None,
 ) -> None:
     """Write the page. `notes` are said at the top, such as that phantom data is not clinical data.
 
-    `image_png(case_id)` gives the images of a case, as PNG files in memory; it is asked only for the cases shown.
+    `look_command` is how to look through all cases (the review application). `image_png(case_id)`
+    gives the images of a case, as PNG files in memory; it is asked only for the cases shown.
     """
     settings = settings or EvaluationSettings()
     candidates = group_by_case(test)
@@ -56,7 +58,7 @@ def write_report(
         )
         for one in picked
     ]
-    _write_page(path, metrics, test, title, notes, views)
+    _write_page(path, metrics, test, title, notes, views, look_command)
 
 
 def write_numbers_report(
@@ -73,6 +75,7 @@ def _write_page(
     title: str,
     notes: Sequence[str],
     views: Sequence[CaseView] | None,
+    look_command: str | None = None,
 ) -> None:
     page = page_template("report.html.j2").render(
         title=title,
@@ -85,6 +88,7 @@ def _write_page(
         plots=_plots(metrics, test),
         cases=views,
         case_rule=CASE_RULE,
+        look_command=look_command,
         low_colour=score_colour(0.0),
         high_colour=score_colour(1.0),
         version=__version__,

@@ -118,27 +118,61 @@ def selector_curves(candidates: CandidateSet, aggregation: str, settings: Evalua
     """Every selector of every case at N = 1 and the N of the settings. `aggregation` is behind the weighted vote."""
     cases = candidates.cases
     sizes = sorted({1, *(size for size in settings.max_candidates if size <= candidates.max_size)})
-    vote_names = ("majority", WEIGHTED_VOTE) if candidates.has_answers else ()
-    names = (*candidates.rankers, *vote_names, "oracle", "random")
+    names = _selector_names(candidates)
     values = {name: np.full((len(cases), len(sizes)), np.nan) for name in names}
     errors = np.zeros((len(cases), len(sizes)))
     for row, case in enumerate(cases):
         within = [size for size in sizes if size <= len(case.is_correct)]
-        kept, greedy = slice(0, len(within)), settings.greedy_first
-        for name in candidates.rankers:
-            values[name][row, kept] = best_of_n.best_of_n(case.scores[name], case.is_correct, within, greedy)
-        values["oracle"][row, kept] = best_of_n.oracle(case.is_correct, within, greedy)
-        values["random"][row, kept] = best_of_n.random_pick(case.is_correct, within, greedy)
-        if vote_names:
-            values["majority"][row, kept] = votes.majority_vote(case.answers, case.is_correct, within, greedy)
-            sampled = votes.weighted_vote(
-                *(case.scores[aggregation], case.answers, case.is_correct, within),
+        found, sampling_error = _of_case(case, row, within, names, aggregation, settings)
+        for name, of_case in found.items():
+            values[name][row, : len(within)] = of_case
+        errors[row, : len(within)] = sampling_error
+    num_candidates = np.array([len(case.is_correct) for case in cases])
+    sampling_errors = {WEIGHTED_VOTE: errors} if WEIGHTED_VOTE in names else {}
+    return Curves(sizes, values, sampling_errors, num_candidates, [case.group_id for case in cases])
+
+
+def best_of_all_estimates(
+    candidates: CandidateSet, aggregation: str, settings: EvaluationSettings, resampling: Resampling
+) -> dict[str, Estimate]:
+    """Every selector given all candidates that each case has, be they few or many: no case is left out."""
+    names, clusters = _selector_names(candidates), resampling.clusters([case.group_id for case in candidates.cases])
+    by_case = [
+        _of_case(case, row, [len(case.is_correct)], names, aggregation, settings)[0]
+        for row, case in enumerate(candidates.cases)
+    ]
+    return {
+        name: estimate_mean(np.array([float(found[name][0]) for found in by_case]), clusters, resampling.weights)
+        for name in names
+    }
+
+
+def _selector_names(candidates: CandidateSet) -> tuple[str, ...]:
+    votes_names = ("majority", WEIGHTED_VOTE) if candidates.has_answers else ()
+    return (*candidates.rankers, *votes_names, "oracle", "random")
+
+
+def _of_case(
+    case: Candidates, row: int, sizes: list[int], names: Sequence[str], aggregation: str, settings: EvaluationSettings
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Expected correctness of every selector at these N, (M,) each, and the sampling error of the weighted vote."""
+    greedy, truth = settings.greedy_first, case.is_correct
+    found = {
+        "oracle": best_of_n.oracle(truth, sizes, greedy),
+        "random": best_of_n.random_pick(truth, sizes, greedy),
+    }
+    errors = np.zeros(len(sizes))
+    for name in names:
+        if name == "majority":
+            found[name] = votes.majority_vote(case.answers, truth, sizes, greedy)
+        elif name == WEIGHTED_VOTE:
+            found[name], errors = votes.weighted_vote(
+                *(case.scores[aggregation], case.answers, truth, sizes),
                 *(settings.num_vote_subsets, [settings.seed, row], greedy),
             )
-            values[WEIGHTED_VOTE][row, kept], errors[row, kept] = sampled
-    num_candidates = np.array([len(case.is_correct) for case in cases])
-    sampling_errors = {WEIGHTED_VOTE: errors} if vote_names else {}
-    return Curves(sizes, values, sampling_errors, num_candidates, [case.group_id for case in cases])
+        elif name not in found:
+            found[name] = best_of_n.best_of_n(case.scores[name], truth, sizes, greedy)
+    return {name: found[name] for name in names}, errors
 
 
 def shown_size(sizes: Sequence[int]) -> int:

@@ -55,7 +55,7 @@ class JudgedSteps:
         ]
 
     def where(self, mask: np.ndarray) -> "JudgedSteps":
-        kept = np.flatnonzero(mask)
+        kept = np.flatnonzero(mask).tolist()
         solutions, places = [self.solutions[i] for i in kept], [self.places[i] for i in kept]
         return JudgedSteps(self.is_correct[kept], self.scores[kept], solutions, places)
 

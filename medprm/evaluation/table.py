@@ -57,6 +57,12 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     if "best_of_n" in metrics:
         blocks.append(aligned(_best_of_n_rows(metrics)))
         blocks.append(aligned(_gap_rows(metrics)))
+    if metrics.get("comparisons"):
+        blocks.append(aligned(_comparison_rows(metrics)))
+    if "calibration" in metrics:
+        blocks.append(aligned(_calibration_rows(metrics)))
+    if "published_protocol" in metrics:
+        blocks.append(aligned(_protocol_rows(metrics)))
     notes = [f"note: {name}: {text}" for name, text in metrics["notes"].items()]
     return "\n\n".join(blocks + (["\n".join(notes)] if notes else [])) + "\n"
 
@@ -137,4 +143,38 @@ def _gap_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         if gap or versus:
             cells = [with_interval(number) if number else "" for number in (gap, versus)]
             rows.append([selector_title(metrics, name), *cells])
+    return rows
+
+
+def _comparison_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The chosen selector against every other; the last columns say what this number of patients can show."""
+    first = metrics["comparisons"][0]
+    title = f"{SELECTOR_NAMES[first['selector']]} minus, at N={first['num_candidates']}"
+    rows = [[title, "difference [95 % interval]", "p (Holm)", "seen with 80 % power", "patients to see 1 point"]]
+    for one in metrics["comparisons"]:
+        power = one["power"]
+        found = (
+            [f"{power['detectable']:.3f}", str(power["patients_needed"]["0.01"])] if "detectable" in power else ["", ""]
+        )
+        rows.append([SELECTOR_NAMES[one["minus"]], with_interval(one["difference"]), f"{one['p_holm']:.3g}", *found])
+    return rows
+
+
+def _calibration_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["calibration, fitted on validation", "calibration error", "Brier score"]]
+    for name, numbers in metrics["calibration"].items():
+        rows.append(
+            [name, *(with_interval(numbers[one]) if one in numbers else "undefined" for one in ("ece", "brier"))]
+        )
+    return rows
+
+
+def _protocol_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """Our numbers by a published protocol, then the published ones, in percent as they were printed."""
+    words = metrics["published_protocol_words"]
+    rows = [[words["title"], "number", "value [95 % interval]", "n"]]
+    for part, numbers in metrics["published_protocol"].items():
+        rows += [[part, name, with_interval(number), str(number["n"])] for name, number in numbers.items()]
+    for one in words["published"]:
+        rows.append([f"{one['kind']}: {one['model']}", one["metric"], f"{one['value']:.1f} %", ""])
     return rows

@@ -47,9 +47,10 @@ class DeidentificationReport:
     # How many identifiers the file stated, and in which kept elements one was met again (removed, too).
     num_identifiers: int = 0
     found_again: list[str] = field(default_factory=list)
-    # Burned-in text: looked for or not, pieces covered, markers such as L and R that were left.
+    # Burned-in text: looked for or not, what was covered as (frame, left, top, right, bottom) in pixels, and how many
+    # markers such as L and R were left.
     burned_in: str = "off"
-    num_redacted: int = 0
+    redacted: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     num_markers_left: int = 0
     held_back: str = ""
 
@@ -228,10 +229,10 @@ def _clean_burned_in(result: FileDataset, settings: DeidentifySettings, report: 
         found = cover_burned_in_text(result, is_allowed=settings.burned_in == "redact")
     except ImageError as error:
         raise HeldBack(f"burned-in text could not be looked for: {error}", report) from error
-    report.num_redacted, report.num_markers_left = found.num_text, found.num_markers
-    if found.num_text and settings.burned_in == "hold":
-        report.num_redacted = 0
-        raise HeldBack(f"{found.num_text} pieces of text in the pixels; look at them, or burned_in=redact", report)
+    report.num_markers_left = found.num_markers
+    if found.text and settings.burned_in == "hold":
+        raise HeldBack(f"{len(found.text)} pieces of text in the pixels; look at them, or burned_in=redact", report)
+    report.redacted = found.text
     result.BurnedInAnnotation = "NO"
     result.DeidentificationMethodCodeSequence.append(_option("113101", "Clean Pixel Data Option"))
 
@@ -246,8 +247,9 @@ def _verify(result: FileDataset, identifiers: Identifiers, report: Deidentificat
             header.add(element)
     buffer = io.BytesIO()
     header.save_as(buffer, enforce_file_format=True)
-    meanings = [str(item.CodeMeaning) for name in policy.CODE_SEQUENCES for item in result.get(name) or []]
-    words = re.findall(r"\w+", " ".join(meanings))  # of pydicom's dictionary, not of the file
+    codes = [item for name in policy.CODE_SEQUENCES for item in result.get(name) or []]
+    # Of pydicom's dictionary, not of the file.
+    words = re.findall(r"\w+", " ".join(f"{item.CodeValue} {item.CodeMeaning}" for item in codes))
     num_found = identifiers.without(words).num_in_bytes(buffer.getvalue())
     if num_found:
         raise HeldBack(f"{num_found} identifiers of this file are still in the header that was to be written", report)

@@ -46,9 +46,9 @@ class TextBox(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Pieces of text over all frames; those that are only markers are counted apart."""
+    """Boxes of text as (frame, left, top, right, bottom), and how many markers stand in the frames."""
 
-    num_text: int
+    text: list[tuple[int, int, int, int, int]]
     num_markers: int
 
 
@@ -69,7 +69,7 @@ def find_text(pixels: np.ndarray) -> list[TextBox]:
 
 
 def cover_burned_in_text(dataset: FileDataset, is_allowed: bool) -> Found:
-    """Cover the text of every frame in place; how many pieces of text there were, and markers, which are left.
+    """Cover the text of every frame in place; what was found. Markers are left.
 
     Compressed pixels become uncompressed where something is covered. With `is_allowed` false nothing is changed.
     Raises ImageError where a frame cannot be decoded, or cannot be written.
@@ -79,10 +79,10 @@ def cover_burned_in_text(dataset: FileDataset, is_allowed: bool) -> Found:
     dataset.save_as(buffer, enforce_file_format=True)
     found = {frame: _text_of_frame(buffer.getvalue(), dataset, frame) for frame in range(num_frames)}
     to_cover = {frame: [box for box in boxes if not box.is_marker] for frame, boxes in found.items()}
-    num_text = sum(len(boxes) for boxes in to_cover.values())
-    if num_text and is_allowed:
+    text = [(frame, *box[:4]) for frame, boxes in to_cover.items() for box in boxes]
+    if text and is_allowed:
         _cover(dataset, to_cover)
-    return Found(num_text, sum(box.is_marker for boxes in found.values() for box in boxes))
+    return Found(text, sum(box.is_marker for boxes in found.values() for box in boxes))
 
 
 def _text_of_frame(data: bytes, dataset: Dataset, frame: int) -> list[TextBox]:
@@ -170,8 +170,8 @@ def _read(piece: np.ndarray) -> list[TextBox]:
         is_marker = is_only_markers(text)
         if not is_marker and len(characters) < LEAST_CHARACTERS:
             continue
-        left, top = np.floor(corners.min(axis=0)).astype(int)
-        right, bottom = np.ceil(corners.max(axis=0)).astype(int)
+        left, top = (int(one) for one in np.floor(corners.min(axis=0)))
+        right, bottom = (int(one) for one in np.ceil(corners.max(axis=0)))
         margin = round(_MARGIN * min(bottom - top, right - left))
         boxes.append(TextBox(left - margin, top - margin, right + margin, bottom + margin, is_marker))
     return boxes

@@ -23,6 +23,8 @@ from medprm.images.deidentify_settings import DeidentifySettings
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?|[+-]?\.\d+([eE][+-]?\d+)?")
+# Counters and measures of an image are shorter; numbers of patients and visits are not.
+_LONG_INTEGER = re.compile(r"[+-]?\d{6,}(\.0*)?")
 _ORIENTATION = re.compile(r"[LRAPHF]{1,3}")
 
 
@@ -108,6 +110,8 @@ class Values:
             texts = [str(value).strip() for value in values]
             if not all(_NUMBER.fullmatch(text) for text in texts):
                 return "not a number"
+            if any(_LONG_INTEGER.fullmatch(text) for text in texts):
+                return "a number as long as an identifier"
             return Kept(element, was_found_again=any(self._identifiers.in_number(text) for text in texts))
         if element.VR == "CS":  # PatientOrientation
             texts = [str(value).strip() for value in values]

@@ -122,8 +122,10 @@ class AccountSettings:
     max_failures: int = 5
     max_failures_of_address: int = 30
     failure_window_minutes: float = 15.0
-    # Make two reviewers and an adjudicator with passwords printed at the start; loopback only.
+    # Make two reviewers and an adjudicator, with new passwords printed at every start; loopback only.
     demo: bool = False
+    # Give this account a new password, printed at the start: for whoever lost theirs.
+    reset: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("session_hours", 0.01), ("idle_hours", 0.01), ("max_failures", 1)):

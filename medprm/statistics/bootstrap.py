@@ -19,6 +19,8 @@ MAX_UNDEFINED = 0.05
 
 PERCENTILES = (2.5, 97.5)
 
+DRAWN_AT_ONCE = 2**18
+
 Statistic = Callable[[np.ndarray], np.ndarray | float]
 """Sums (..., K) to values (...): works on the sums of the sample and on those of all resamples at once."""
 
@@ -63,9 +65,13 @@ def draw_weights(num_clusters: int, num_bootstrap: int, seed: int) -> np.ndarray
     assert num_clusters > 0, "a bootstrap needs at least one cluster"
     generator = np.random.default_rng(seed)
     weights = np.empty((num_bootstrap, num_clusters), dtype=np.float32)
-    for row in range(num_bootstrap):
-        drawn = generator.integers(0, num_clusters, num_clusters)
-        weights[row] = np.bincount(drawn, minlength=num_clusters)
+    rows_at_once = max(1, DRAWN_AT_ONCE // num_clusters)
+    for first in range(0, num_bootstrap, rows_at_once):
+        num_rows = min(rows_at_once, num_bootstrap - first)
+        drawn = generator.integers(0, num_clusters, (num_rows, num_clusters))
+        drawn += np.arange(num_rows)[:, None] * num_clusters  # each row counts in bins of its own
+        counts = np.bincount(drawn.ravel(), minlength=num_rows * num_clusters)
+        weights[first : first + num_rows] = counts.reshape(num_rows, num_clusters)
     return weights
 
 

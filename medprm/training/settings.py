@@ -40,7 +40,7 @@ class SelectionSettings:
 class MixSettings:
     """Several sets in one run, and how often their solutions are seen."""
 
-    # Name -> data folder whose train split is trained on beside that of `data`.
+    # Name -> data folder whose train split is trained on beside that of `data`: +mix.sets.NAME=FOLDER.
     sets: dict[str, str] = field(default_factory=dict)
     # Name of a set (or data.name) -> how often an epoch sees each of its solutions; 1 where it is not named.
     weights: dict[str, float] = field(default_factory=dict)

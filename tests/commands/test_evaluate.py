@@ -1,9 +1,11 @@
 """`evaluate` for real: what it writes, that the numbers are those of the scores, and the controls."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from medprm.errors import InputError
 from medprm.evaluation.scored import read_scored
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.loading import load_checkpoint
+from medprm.scoring.calibration import Calibration, save_calibration
 from medprm.scoring.scorer import StepScorer
 
 ROOT = Path(__file__).parents[2]
@@ -249,3 +252,44 @@ def test_an_offline_tracker_gets_the_tables_and_no_record(
         assert word in (folder / "report.html").read_text()
         assert word not in page and word.encode() not in b"".join(kept)
     assert "<article" not in page and "<img" not in page, "no case is in it"
+
+
+def test_each_case_has_its_winners(evaluated: Path) -> None:
+    rows = [json.loads(line) for line in (evaluated / "selections.jsonl").read_text().splitlines()]
+    assert len(rows) == SIZES["test"]
+    assert {"mean", "majority", "weighted_vote", "shortest"} <= set(rows[0]["picks"])
+
+
+def test_a_calibration_is_kept_with_the_checkpoint_and_applied_on_request(
+    trained: Path, records: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(trained / "checkpoint", checkpoint)
+    plain = evaluate_config(records, tmp_path / "plain", checkpoint=str(checkpoint))
+    with pytest.raises(InputError, match="save_calibration=temperature"):
+        evaluate.run(replace(plain, scoring=ScoringSettings(calibration="saved"), output_dir=str(tmp_path / "none")))
+    before = read_scored(evaluate.run(plain) / "scored.jsonl")
+    save_calibration(checkpoint, Calibration("temperature", 100, 0.25))
+    mapped = replace(plain, scoring=ScoringSettings(calibration="saved"), output_dir=str(tmp_path / "mapped"))
+    after = read_scored(evaluate.run(mapped) / "scored.jsonl")
+    expected = [Calibration("temperature", 100, 0.25).apply(one.step_scores) for one in before]
+    for one, golden in zip(after, expected, strict=True):
+        assert one.step_scores == pytest.approx(golden.tolist(), abs=1e-6)
+    assert before[0].step_scores != pytest.approx(after[0].step_scores, abs=1e-3)
+
+
+def test_an_outcome_model_is_a_selector_beside_the_prm(trained: Path, records: Path, evaluated: Path, tmp_path) -> None:
+    outcome = evaluate_config(
+        records, tmp_path / "run", checkpoint=str(trained / "checkpoint"), orm=str(evaluated / "scored.jsonl")
+    )
+    metrics = json.loads((evaluate.run(outcome) / "metrics.json").read_text())
+    assert metrics["best_of_n"]["orm"]["2"] == metrics["best_of_n"]["last"]["2"], "here the same model, read at the end"
+    with pytest.raises(InputError, match="labels=outcome"):
+        evaluate.run(replace(outcome, orm=str(tmp_path / "none.jsonl"), output_dir=str(tmp_path / "b")))
+
+
+def test_a_map_of_mapped_scores_is_refused(records: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mapped scores"):
+        evaluate_config(records, tmp_path, save_calibration="isotonic", scoring=ScoringSettings(calibration="saved"))
+    with pytest.raises(InputError, match="temperature, isotonic"):
+        evaluate_config(records, tmp_path, save_calibration="platt")

@@ -73,3 +73,27 @@ def test_other_steps_or_metrics_are_refused(make_solutions) -> None:
         compare_groups(groups, "macro_f1", 100)
     with pytest.raises(InputError, match=r"metric 'f1'; expected one of macro_f1"):
         compare_groups({"a": groups["a"]}, "f1", 100)
+
+
+def test_the_interval_over_seeds_is_the_wider_one_and_p_values_are_corrected(make_solutions) -> None:
+    solutions = make_solutions(60)
+    groups = {
+        "weak": runs(solutions, 0.2, range(3)),
+        "equal": runs(solutions, 0.2, range(3, 6)),
+        "strong": runs(solutions, 0.5, range(6, 9)),
+        "alone": runs(solutions, 0.5, range(9, 10)),
+    }
+    found = {one.name: one for one in compare_groups(groups, "macro_f1", 300)}
+    assert all(found[name].over_seeds.is_defined for name in ("weak", "equal", "strong"))
+    assert not found["alone"].over_seeds.is_defined
+    beyond = found["strong"].minus_first_over_seeds
+    assert beyond is not None and found["strong"].minus_first is not None
+    assert beyond.value == found["strong"].minus_first.value
+    assert beyond.low > 0
+    assert found["alone"].minus_first_over_seeds is not None
+    assert not found["alone"].minus_first_over_seeds.is_defined, "other numbers of seeds cannot be paired"
+    assert found["weak"].p is None
+    smallest = 2 / 301
+    assert found["strong"].p == smallest
+    assert found["strong"].p_holm == 3 * smallest, "three comparisons"
+    assert found["equal"].p_holm is not None and found["equal"].p_holm > 0.05

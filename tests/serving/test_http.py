@@ -19,6 +19,7 @@ from medprm.cases.schema import Case, CaseSolutions
 from medprm.clients.guard import Guard, GuardRefusal
 from medprm.clients.scoring_http import ScoringClient
 from medprm.clients.settings import GuardSettings
+from medprm.commands.entry import run_verb
 from medprm.errors import InputError
 from medprm.scoring.scorer import StepScorer
 from medprm.serving.settings import ServingSettings
@@ -205,13 +206,15 @@ def test_the_command_serves_until_it_is_asked_to_stop(tmp_path: Path, trained: P
     assert not list(tmp_path.glob("medprm-serving-*")), "nothing of a request stays behind"
 
 
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+def test_the_command_says_what_is_wrong_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def said(*arguments: str) -> str:
-        command = [sys.executable, "-m", "medprm.serving", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
-        assert done.returncode == 2
-        assert done.stderr.count("\n") == 1, done.stderr
-        return done.stderr
+        monkeypatch.setattr(sys, "argv", ["serving", *arguments])
+        assert run_verb("serve", ROOT / "conf") == 2
+        text = capsys.readouterr().err
+        assert text.count("\n") == 1, text
+        return text
 
     assert "give checkpoint=FOLDER" in said()
     assert "did you mean serving.port" in said("serving.prot=1")

@@ -2,7 +2,7 @@
 
 In: a case, settings. Out: one of `KINDS`. The kind is that of the settings, or follows from the case alone:
 options: choice; reference yes, no or maybe: yes_no; an ICD-10 code: icd10; a number, alone or with a unit: number; the
-diagnosis of the gold standard: diagnosis; anything else: open.
+diagnosis of the gold standard: diagnosis; anything else: open. Findings are compared where the settings say so.
 """
 
 from typing import cast
@@ -25,6 +25,8 @@ def reference_answer(case: Case, kind: Kind | None = None) -> str | None:
         fields = [gold.icd10, gold.answer]
     elif kind == "diagnosis":
         fields = [gold.diagnosis, gold.answer]
+    elif kind == "findings":
+        fields = [", ".join(gold.findings), gold.answer]
     return next((one for one in fields if one), None)
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from medprm.cases.answers.choice import canonical_choice
 from medprm.cases.answers.diagnosis import canonical_diagnosis
+from medprm.cases.answers.findings import token_overlap
 from medprm.cases.answers.icd10 import at_level, canonical_code
 from medprm.cases.answers.kinds import kind_of, reference_answer
 from medprm.cases.answers.number import canonical_quantity, quantities_match, read_quantity
@@ -36,6 +37,8 @@ def answers_match(
     if kind == "number":
         one, reference = read_quantity(answer), read_quantity(gold)
         return one is not None and reference is not None and quantities_match(one, reference, settings)
+    if kind == "findings":
+        return token_overlap(answer, gold).f1 >= settings.findings_least_f1
     canonical = canonical_answer(answer, options, kind, settings)
     return canonical is not None and canonical == canonical_answer(gold, options, kind, settings)
 
@@ -48,7 +51,8 @@ def canonical_answer(
 ) -> str | None:
     """What equal answers have in common; None where it cannot be read as an answer of its kind.
 
-    Numbers within the tolerance of each other need not have it in common: their canonical text is exact.
+    Numbers within the tolerance of each other, and findings with enough words in common, need not have it in common:
+    their canonical text is exact.
     """
     kind = kind or ("choice" if options else "open")
     if kind == "choice":

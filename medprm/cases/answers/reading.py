@@ -78,6 +78,8 @@ def parse_answer(text: str, options: Sequence[str] = (), kind: Kind | None = Non
     tail, is_cued = _behind_cue("\n".join(_lines(text)), kind)
     if kind == "choice":
         return parse_choice(_without_filler(tail), options, is_cued)
+    if kind == "findings":  # the report's own words, behind the cue where there is one
+        return tail.strip() or None
     tail = tail[: LONGEST_ANSWER + 1]
     if kind == "open":
         return parse_yes_no(tail) or (parse_words(tail) if is_cued else None)

@@ -48,7 +48,7 @@ def filter_cases(cases: Sequence[CaseSolutions], image_root: Path, settings: Fil
     kept = []
     for item in cases:
         identity = identity_of(item.case, image_root)
-        reason = _leak(item.case, identity, held) if settings.held_out else None
+        reason = leak(item.case, identity, held, item.case.metadata.source) if settings.held_out else None
         if reason is None and settings.duplicates:
             reason = known[identity.pixels].find(identity.text) and "the same case twice"
         if reason:
@@ -66,17 +66,28 @@ def identity_of(case: Case, image_root: Path) -> Identity:
 
 def read_held_out(settings: FilterSettings) -> Held:
     """What the files of evaluation sets hold. Images start in the file's folder, or where its dataset.json says."""
-    held = Held(set(), set(), TextIndex(settings.held_out_similarity))
+    held = nothing_held(settings.held_out_similarity)
     for name in settings.held_out:
         file = Path(name)
         root = open_data(file.parent).image_root if (file.parent / DESCRIPTION).is_file() else file.parent
         for case, _ in read_cases(file):
-            if case.patient_id is not None:
-                held.patients.add((case.metadata.source, case.patient_id))
-            held.pixels.update(pixel_hash(root, image) for image in case.all_images)
-            if not case.all_images:
-                held.texts.add(normalised(_words(case)))
+            hold(held, case, root, case.metadata.source)
     return held
+
+
+def nothing_held(similarity: float) -> Held:
+    """To be filled by `hold`."""
+    return Held(set(), set(), TextIndex(similarity))
+
+
+def hold(held: Held, case: Case, image_root: Path, source: str | None) -> None:
+    """Adds a case of an evaluation set; patients of two sources may have one name."""
+    if case.patient_id is not None:
+        held.patients.add((source, case.patient_id))
+    pixels, text = identity_of(case, image_root)
+    held.pixels.update(pixels)
+    if not pixels:
+        held.texts.add(text)
 
 
 class TextIndex:
@@ -113,8 +124,9 @@ class TextIndex:
         return self._index
 
 
-def _leak(case: Case, identity: Identity, held: Held) -> str | None:
-    if case.patient_id is not None and (case.metadata.source, case.patient_id) in held.patients:
+def leak(case: Case, identity: Identity, held: Held, source: str | None) -> str | None:
+    """What the case shares with what is held out; None where that is nothing."""
+    if case.patient_id is not None and (source, case.patient_id) in held.patients:
         return "a patient of an evaluation set"
     if held.pixels.intersection(identity.pixels):
         return "an image of an evaluation set"

@@ -7,7 +7,7 @@ keep pictures inside arrays: what is taken is written as PNG.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from medprm.cases.rows import Row, read_csv_rows, read_rows
 from medprm.cases.schema import Case, CaseSolutions, ClinicalContext, Modality, SplitName
 from medprm.cases.sets.origin import Origin, Unfit, png_bytes
 from medprm.cases.sets.questions import YES_NO, question_case
+from medprm.images.arrays import open_image_array, read_numbers
+from medprm.images.volumes import Volume, open_volume
 
 HAM_DIAGNOSES = {
     "akiec": "actinic keratosis or Bowen's disease",
@@ -32,8 +34,8 @@ DERM7PT_CLASSES = ("basal cell carcinoma", "nevus", "melanoma", "seborrheic kera
 DERM7PT_SPLITS: tuple[tuple[str, SplitName], ...] = (("train", "train"), ("valid", "validation"), ("test", "test"))
 DIAGNOSIS = "What is the most likely diagnosis of this skin lesion?"
 RADIMAGENET_MODALITIES: dict[str, Modality] = {"CT": "ct_scan", "MR": "other", "US": "other"}
-# Liver window in Hounsfield units: centre 40, width 400.
-LITS_LEAST_HU, LITS_MOST_HU = -160.0, 240.0
+# Centre and width in Hounsfield units: wide enough for fat and vessels beside the liver.
+LITS_WINDOW = "40/400"
 LIVER, TUMOUR = 1, 2
 
 
@@ -159,28 +161,22 @@ def read_pcam(origin: Origin) -> Reading:
 
 
 def _pcam_split(origin: Origin, stem: str, slides: Sequence[str] | None, split: SplitName) -> Iterator[CaseSolutions]:
-    import h5py  # the `sets` extra; heavy, and only this set needs it
-
-    x, y = (origin.folder / f"{stem}_{name}.h5" for name in "xy")
-    with h5py.File(x, "r") as pictures, h5py.File(y, "r") as labels:
-        patches: Any = pictures["x"]
-        is_tumour = np.asarray(labels["y"]).reshape(-1)
-        if patches.shape[1:] != (96, 96, 3) or patches.dtype != np.uint8 or len(patches) != len(is_tumour):
-            shown = f"{patches.shape} {patches.dtype}, {len(is_tumour)} labels"
-            raise RecordError(f"{x}: {shown}; expected (N, 96, 96, 3) uint8 and N labels")
-        if slides is not None and len(slides) != len(is_tumour):
-            raise RecordError(f"{stem}_meta.csv: {len(slides)} rows for {len(is_tumour)} patches; expected one each")
+    is_tumour = read_numbers(origin.folder / f"{stem}_y.h5", "y")
+    with open_image_array(origin.folder / f"{stem}_x.h5", "x") as patches:
+        if len(patches) != len(is_tumour) or (slides is not None and len(slides) != len(is_tumour)):
+            shown = f"{len(patches)} patches, {len(is_tumour)} labels, {len(slides or ())} rows of {stem}_meta.csv"
+            raise RecordError(f"{origin.folder}: {shown}; expected one of each for a patch, or no table")
         for place in origin.draw(range(len(is_tumour))):
-            image = origin.written_image(png_bytes(np.asarray(patches[place])))
+            name = f"pcam_{stem.rsplit('_', 1)[-1]}_{place}"
             case = question_case(
                 "PatchCamelyon",
                 "CC0 1.0",
-                f"{stem.removeprefix('camelyonpatch_level_2_split_')}_{place}",
+                name,
                 "Does the centre of this lymph node patch hold metastatic tissue?",
                 answer=YES_NO[0] if is_tumour[place] else YES_NO[1],
                 options=YES_NO,
                 modality="pathology",
-                images=[image],
+                images=[origin.written_image(png_bytes(patches.pixels(place)), name)],
                 patient_id=slides[place] if slides else None,
                 split=split,
             )
@@ -188,9 +184,10 @@ def _pcam_split(origin: Origin, stem: str, slides: Sequence[str] | None, split: 
 
 
 def read_lits(origin: Origin) -> Reading:
-    """LiTS (arXiv 1901.04056): of every training volume the slice with most tumour and the liver slice without any.
+    """LiTS (arXiv 1901.04056): of every training volume the slice with most tumour, and one of liver without any.
 
-    The test volumes have no published masks and are refused.
+    The test volumes have no published masks and are refused. Slices count from the feet; unpack .gz first, or every
+    slice inflates what lies before it.
     """
     cases: list[CaseSolutions] = []
     volumes = origin.files("**/volume-*.nii", "**/volume-*.nii.gz")
@@ -207,41 +204,45 @@ def _lits_volume(origin: Origin, path: Path) -> list[CaseSolutions]:
     masks = origin.files(f"**/segmentation-{number}.nii", f"**/segmentation-{number}.nii.gz")
     if not masks:
         raise Unfit("a volume without a mask")
-    mask, hounsfield = _axial(masks[0]), _axial(path)
-    if mask.shape != hounsfield.shape:
-        raise RecordError(f"{masks[0]}: {mask.shape}, the volume has {hounsfield.shape}; expected the same shape")
-    tumour, liver = (mask == TUMOUR).sum((1, 2)), (mask >= LIVER).sum((1, 2))
-    taken = {int(tumour.argmax()): "yes"} if tumour.any() else {}
-    without = np.where(tumour == 0, liver, 0)
-    taken |= {int(without.argmax()): "no"} if without.any() else {}
+    mask, volume = open_volume(masks[0]), open_volume(path)
+    shapes = [(one.num_slices, one.height, one.width) for one in (mask, volume)]
+    if shapes[0] != shapes[1]:
+        raise RecordError(f"{masks[0]}: {shapes[0]}, the volume has {shapes[1]}; expected the same shape")
+    areas = [_areas(mask, place) for place in range(mask.num_slices)]
+    most_tumour = max(range(len(areas)), key=lambda place: areas[place].tumour)
+    most_liver = max(range(len(areas)), key=lambda place: areas[place].liver if not areas[place].tumour else 0)
+    taken = {most_tumour: "yes"} if areas[most_tumour].tumour else {}
+    if areas[most_liver].liver and not areas[most_liver].tumour:
+        taken[most_liver] = "no"
     if not taken:
         raise Unfit("a mask without liver")
-    return [CaseSolutions(_lits_case(origin, hounsfield[k], number, k, answer), []) for k, answer in taken.items()]
+    return [CaseSolutions(_lits_case(origin, volume, number, place, answer), []) for place, answer in taken.items()]
 
 
-def _lits_case(origin: Origin, hounsfield: np.ndarray, number: str, place: int, answer: str) -> Case:
-    share = (hounsfield - LITS_LEAST_HU) / (LITS_MOST_HU - LITS_LEAST_HU)
-    picture = np.rint(np.clip(share, 0.0, 1.0) * 255.0).astype(np.uint8)
+class _Areas(NamedTuple):
+    """Voxels of one slice: of tumour, and of liver with its tumours."""
+
+    tumour: int
+    liver: int
+
+
+def _areas(mask: Volume, place: int) -> _Areas:
+    values = mask.slice(place)
+    return _Areas(int((values == TUMOUR).sum()), int((values >= LIVER).sum()))
+
+
+def _lits_case(origin: Origin, volume: Volume, number: str, place: int, answer: str) -> Case:
+    name = f"lits_{number}_{place}"
+    picture = np.asarray(volume.picture(place, (LITS_WINDOW,)))
     return question_case(
         "LiTS",
         "CC BY-NC-SA 4.0",
-        f"lits_{number}_{place}",
+        name,
         "Does this CT slice show a tumour of the liver?",
         answer=answer,
         options=YES_NO,
         modality="ct_scan",
-        images=[origin.written_image(png_bytes(picture))],
+        images=[origin.written_image(png_bytes(picture), name)],
         patient_id=f"lits_{number}",
-        extra={"slice": place, "window_hu": [LITS_LEAST_HU, LITS_MOST_HU]},
+        extra={"slice": place, "window_hu": LITS_WINDOW},
     )
-
-
-def _axial(path: Path) -> np.ndarray:
-    """(slices, H, W) float32 from the feet up, as read in radiology: the patient's right at the left, front on top."""
-    import nibabel  # the `sets` extra; heavy, and only this set needs it
-
-    image: Any = nibabel.as_closest_canonical(nibabel.load(path))  # axes now point right, front, head
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    if data.ndim != 3:
-        raise RecordError(f"{path}: {data.ndim} axes; expected 3")
-    return data[::-1, ::-1].transpose(2, 1, 0)

@@ -91,15 +91,19 @@ class Origin:
             raise Unfit("its image file is missing")
         return Image(path=path) if view is None else Image(path=path, view=view)
 
-    def written_image(self, data: bytes) -> Image:
-        """An image from inside a table, as a file named by its content, so that equal images are one file."""
+    def written_image(self, data: bytes, name: str | None = None) -> Image:
+        """An image from inside a table or volume, as a file of the given name.
+
+        Without a name it is named by its content, so that one picture of several questions is one file, whose place in
+        two splits shows as a leak.
+        """
         suffix = next((suffix for mark, suffix in KEPT.items() if data.startswith(mark)), None)
         if suffix is None:
             data, suffix = _as_png(data), "png"
             self.left_out["the coding of images other than PNG and JPEG, written as PNG"] += 1
         self.has_written = True
-        path = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}.{suffix}"
-        if not (self.target / path).exists():
+        path = f"{FOLDER}/{name or hashlib.sha256(data).hexdigest()[:24]}.{suffix}"
+        if name is not None or not (self.target / path).exists():
             with replaced_file(self.target / path) as draft:
                 draft.write_bytes(data)
         return Image(path=path)
