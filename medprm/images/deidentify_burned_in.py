@@ -31,7 +31,7 @@ MARKERS = frozenset(
 LEAST_CONFIDENCE = 0.6
 LEAST_CHARACTERS = 3
 # Larger pictures are read in pieces, since the detector would shrink them until small print is gone.
-PIECE, OVERLAP = 1400, 200
+PIECE, OVERLAP = 900, 250
 _MARGIN = 0.25  # of a box's height, on each side
 
 
@@ -180,9 +180,15 @@ def _read(piece: np.ndarray) -> list[TextBox]:
 def is_only_markers(text: str) -> bool:
     """Whether a text is made of markers, single letters and numbers of one or two digits (scales)."""
     words = re.findall(r"[A-Z]+|\d+", text.upper())
-    return all(word in MARKERS or len(word) == 1 or (word.isdigit() and len(word) <= 2) for word in words) and (
-        sum(word.isdigit() for word in words) <= 1
-    )
+    return all(
+        word in MARKERS or _is_near_marker(word) or len(word) == 1 or (word.isdigit() and len(word) <= 2)
+        for word in words
+    ) and (sum(word.isdigit() for word in words) <= 1)
+
+
+def _is_near_marker(word: str) -> bool:
+    """A marker read with its first or last letter missing."""
+    return len(word) >= 4 and any(word in (marker[1:], marker[:-1]) for marker in MARKERS)
 
 
 def _starts(length: int) -> list[int]:
