@@ -28,8 +28,9 @@ from medprm.config import EvaluateConfig
 from medprm.errors import InputError
 from medprm.evaluation.calibration import fit_all
 from medprm.evaluation.candidates import SolutionScores, collect_candidates
+from medprm.evaluation.exports import write_tables
 from medprm.evaluation.metrics import evaluate_scored, write_metrics
-from medprm.evaluation.report import write_numbers_report, write_report
+from medprm.evaluation.report import versions_of, write_numbers_report, write_report
 from medprm.evaluation.scored import ScoredSolution, read_scored, write_scored
 from medprm.evaluation.steps import judged_steps
 from medprm.evaluation.table import format_table
@@ -50,6 +51,7 @@ from medprm.run import (
     prepare_run_folder,
     process_rank,
     provenance,
+    read_run,
     save_config,
     save_run,
     set_seed_and_threads,
@@ -138,7 +140,9 @@ def report(
         notes=report_notes(config),
         settings=config.evaluation,
         look_command=look_command,
+        versions=versions_of(read_run(folder)),
     )
+    write_tables(folder / "tables", metrics)
     track(config, folder, metrics, test_scores, test)
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
