@@ -34,6 +34,7 @@ from medprm.review.settings import check_file
 
 logger = logging.getLogger(__name__)
 
+KEEP_ALIVE_SECONDS = 75  # longer than an expert thinks between two answers, most of the time
 DEMO_PATIENTS, DEMO_CANDIDATES, DEMO_PIXELS = 12, 4, 512
 DEMO_ACCOUNTS = (("ana", "reviewer"), ("ben", "reviewer"), ("judith", "adjudicator"))
 
@@ -119,6 +120,7 @@ def serve(config: ReviewConfig, project: Project) -> None:
         ssl_keyfile=address.key,
         proxy_headers=address.behind_https_proxy,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         access_log=False,
         log_level="warning",
     )
