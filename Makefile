@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench clean
+.PHONY: help demo review-demo test test-all check bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,11 @@ demo: $(STAMP) ## annotate, train and evaluate the built-in example on this mach
 	CUDA_VISIBLE_DEVICES= $(BIN)/python annotate.py run_name=demo overwrite=true
 	CUDA_VISIBLE_DEVICES= $(BIN)/python train.py run_name=demo overwrite=true labelled.path=outputs/demo_labels/labelled.jsonl
 	CUDA_VISIBLE_DEVICES= $(BIN)/python evaluate.py run_name=demo overwrite=true
+
+LABELLED := outputs/demo_labels/labelled.jsonl
+review-demo: $(STAMP) ## the experts' review page with demo accounts: on what `make demo` left to judge, else on a small phantom
+	$(BIN)/python -m medprm.review accounts.demo=true \
+	  $(if $(wildcard $(LABELLED)),run_name=review_demo_labels data.path=$(LABELLED),run_name=review_demo)
 
 test: $(STAMP) ## the tests without marks and those marked distributed; offline
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -rs

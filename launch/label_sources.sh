@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What a PRM learns from each source of labels: the same phantom cases, labelled by the judge alone, by Monte Carlo alone, by
-# both before and after the experts; three seeds each. About an hour on two cores. Figures: docs/annotation.md.
+# both before and after the experts; three seeds each. An hour on two cores. Figures: docs/annotation.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python="${PYTHON:-python}"
-cases="${CASES:-240}"
+cases="${CASES:-160}"
 
 # All planned rollouts are run: labels=value needs them.
 [ -f outputs/sources_labels/labelled.jsonl ] || "$python" annotate.py +experiment=cxr run_name=sources \
@@ -24,10 +24,9 @@ train() { # name, file of labels, settings
 (train judge labelled.jsonl labels=judge; train value labelled.jsonl labels=value) &
 (train hybrid_before machine.jsonl; train hybrid_after labelled.jsonl)
 wait
-train value_half labelled.jsonl labels=value labels.mc_threshold=0.5
 
 groups=()
-for name in hybrid_after hybrid_before judge value value_half; do
+for name in hybrid_after hybrid_before judge value; do
     groups+=("$name=outputs/sources_${name}_0,outputs/sources_${name}_1,outputs/sources_${name}_2")
 done
 "$python" -m medprm.commands.compare_groups "${groups[@]}" --json outputs/label_sources.json

@@ -1,7 +1,7 @@
 """The settings of each verb, assembled from the rooms' own.
 
-In: the composed mapping of `conf/`. Out: `TrainConfig`, `EvaluateConfig` or `AnnotateConfig`, typed and checked.
-Light: no torch, no transformers, so that `--help` is quick. Rooms never import this file.
+In: the composed mapping of `conf/`. Out: `TrainConfig`, `EvaluateConfig`, `AnnotateConfig` or `ReviewConfig`, typed and
+checked. Light: no torch, no transformers, so that `--help` is quick. Rooms never import this file.
 """
 
 import re
@@ -22,16 +22,27 @@ from medprm.annotation.settings import (
     check_fitted,
     check_search,
 )
+from medprm.cases.filters.settings import FilterSettings
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.settings import AnswerSettings
 from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
 from medprm.encoding.settings import BLANKS, EncodingSettings, LabelSettings, TileSettings
 from medprm.errors import InputError, check_choice
+from medprm.evaluation.search_settings import SearchSettings
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.settings import ModelSettings, TuningSettings
+from medprm.review.settings import (
+    AccountSettings,
+    AddressSettings,
+    ProtocolSettings,
+    ReviewDataSettings,
+    RuleSettings,
+    check_together,
+)
 from medprm.scoring.settings import CALIBRATION_KINDS, ScoringSettings
+from medprm.serving.settings import ServingSettings
 from medprm.training.planning import PlanningSettings, stage_of
-from medprm.training.settings import PackingSettings, TrainingSettings
+from medprm.training.settings import MixSettings, PackingSettings, SelectionSettings, TrainingSettings
 
 RUN_STAGES = ("solutions", "machines", "experts")
 WANDB_MODES = ("disabled", "offline", "online")
@@ -120,6 +131,10 @@ class TrainConfig:
     data: DataSettings = field(default_factory=DataSettings)
     # Labels that annotate.py has made for the train split.
     labelled: LabelledSettings = field(default_factory=LabelledSettings)
+    # Which of the labelled solutions of the train split are trained on.
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    # Further sets to train on, and weights.
+    mix: MixSettings = field(default_factory=MixSettings)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -145,6 +160,12 @@ class TrainConfig:
         if self.tracking.keep_report:
             raise InputError("tracking.keep_report=true: evaluate.py writes the report, train.py does not")
         _check_null_or_positive("num_threads", self.num_threads)
+        self.mix.check_names(self.data.name)
+        if self.mix.streaming and self.labelled.path is not None:
+            raise InputError(
+                "mix.streaming=true with labelled.path: labels of another file are laid over cases in memory; name the "
+                "labelled file as train.jsonl of data.path instead"
+            )
         _check_combination(self.tuning.kind, stage_of(self.deepspeed), self.training)
 
 
@@ -236,6 +257,8 @@ class AnnotateConfig:
     merge_shards: int | None = None
     # Which stage of a project this is, and its gates.
     stage: StageSettings = field(default_factory=StageSettings)
+    # What is left out of training data, before annotation and by its labels.
+    filters: FilterSettings = field(default_factory=FilterSettings)
     solutions: SolutionSettings = field(default_factory=SolutionSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
@@ -319,6 +342,113 @@ class AnnotateConfig:
 
 
 @dataclass
+class ServeConfig:
+    """`python -m medprm.serving`."""
+
+    # Folder or hub id of the trained PRM.
+    checkpoint: str | None = None
+    # CPU threads; null: all cores.
+    num_threads: int | None = None
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    # What is kept of decoded images.
+    tiles: TileSettings = field(default_factory=TileSettings)
+    # Whose data may be answered about, and to which address.
+    guard: GuardSettings = field(default_factory=GuardSettings)
+
+    def __post_init__(self) -> None:
+        if self.scoring.protocol != "own":
+            raise InputError(f"scoring.protocol={self.scoring.protocol}: only checkpoints of this project are served")
+        _check_null_or_positive("num_threads", self.num_threads)
+
+
+@dataclass
+class ReviewConfig:
+    """`python -m medprm.review`."""
+
+    # Names the review; the folder follows from it.
+    run_name: str = "review"
+    # The review's folder: verdicts, accounts and the log; it is gone on with whenever it is there.
+    output_dir: str = "outputs/review"
+    data: ReviewDataSettings = field(default_factory=ReviewDataSettings)
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    protocol: ProtocolSettings = field(default_factory=ProtocolSettings)
+    accounts: AccountSettings = field(default_factory=AccountSettings)
+    address: AddressSettings = field(default_factory=AddressSettings)
+    # How labels follow from sources in the merged records; the default: as in the annotation run beside data.path.
+    consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
+    # Folder to write every export into, instead of serving.
+    export: str | None = None
+    # File of verdicts to take in (JSON Lines, or Label Studio's export .json), instead of serving.
+    verdicts: str | None = None
+
+    def __post_init__(self) -> None:
+        check_together(self.address, self.rules, self.protocol, self.accounts)
+        if self.export is not None and self.verdicts is not None:
+            raise InputError("export and verdicts: one takes out, the other takes in; give one")
+
+
+@dataclass
+class SearchConfig:
+    """`python -m medprm.commands.search`."""
+
+    # The run whose checkpoint guides the search.
+    run_name: str = "cxr"
+    # The run's folder; results go to `search` below it.
+    output_dir: str = "outputs/cxr"
+    # Folder of the trained PRM; null: `checkpoint` in output_dir.
+    checkpoint: str | None = None
+    # Folder below output_dir for the results.
+    name: str = "search"
+    # Go on with a search that was interrupted: what was drawn is not drawn again.
+    resume: bool = False
+    # Delete results that are there.
+    overwrite: bool = False
+    # Of what is drawn.
+    seed: int = 0
+    # CPU threads; null: all cores.
+    num_threads: int | None = None
+    data: DataSettings = field(default_factory=DataSettings)
+    # Which split's cases are solved.
+    split: str = "test"
+    # Only the first so many cases; null: all.
+    max_cases: int | None = 40
+    search: SearchSettings = field(default_factory=SearchSettings)
+    # search.policy=server: where it is.
+    policy_server: ServerSettings = field(default_factory=ServerSettings)
+    # How final answers are read and compared with the reference answer.
+    answers: AnswerSettings = field(default_factory=AnswerSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    # What is kept of decoded images.
+    tiles: TileSettings = field(default_factory=TileSettings)
+    # Where cases may go.
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    # What models outside cost.
+    prices: PriceSettings = field(default_factory=PriceSettings)
+    # Most dollars for bought calls; null: no limit.
+    budget_dollars: float | None = None
+    # Resamples of the intervals.
+    num_bootstrap: int = 2000
+
+    def __post_init__(self) -> None:
+        _check_resume(self.resume, self.overwrite)
+        check_choice("split", self.split, ("validation", "test"))
+        _check_null_or_positive("max_cases", self.max_cases)
+        _check_null_or_positive("num_threads", self.num_threads)
+        if (self.search.policy == "server") != bool(self.policy_server.base_urls):
+            raise InputError(
+                f"search.policy is {self.search.policy!r} and policy_server.base_urls is "
+                f"{list(self.policy_server.base_urls)}: addresses go with a server, and only with one"
+            )
+        if self.scoring.protocol != "own":
+            raise InputError(
+                f"scoring.protocol={self.scoring.protocol}: only checkpoints of this project guide a search"
+            )
+        if self.num_bootstrap < 100:
+            raise InputError(f"num_bootstrap is {self.num_bootstrap}; a 95 % interval needs at least 100")
+
+
+@dataclass
 class EvaluateComposition(EvaluateConfig):
     """What Hydra composes for `evaluate`: an experiment may set these for training, and serves both verbs."""
 
@@ -344,13 +474,16 @@ class AnnotateComposition(AnnotateConfig):
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
-AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig
+AnyConfig = TrainConfig | EvaluateConfig | AnnotateConfig | ServeConfig | SearchConfig | ReviewConfig
 Config = TypeVar("Config", bound=AnyConfig)
 
 SCHEMAS: dict[str, type[AnyConfig]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "annotate": AnnotateConfig,
+    "serve": ServeConfig,
+    "review": ReviewConfig,
+    "search": SearchConfig,
 }
 COMPOSITIONS: dict[str, type[AnyConfig]] = SCHEMAS | {
     "evaluate": EvaluateComposition,

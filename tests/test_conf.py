@@ -24,11 +24,11 @@ CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
 SCALE_ALONE = ("model", "tuning", "deepspeed")
-OF_ANNOTATE = ("judge", "policy", "prices", "retrieval", "stage")
+OF_ANNOTATE = ("filters", "judge", "policy", "prices", "retrieval", "stage")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "scale", "sweep", *OF_ANNOTATE)
+    if path.parent.name not in ("experiment", "recipe", "scale", "sweep", *OF_ANNOTATE)
 )
 
 
@@ -323,3 +323,11 @@ def test_training_settings_have_the_names_of_transformers() -> None:
 
     known = {one.name for one in fields(TrainingArguments)}
     assert {one.name for one in fields(TrainingSettings)} - known == {"trainer_extra"}
+
+
+@pytest.mark.parametrize(("verb", "schema"), [("annotate", AnnotateConfig), ("train", TrainConfig)])
+def test_a_gated_set_brings_its_zone_and_leaves_the_others(verb: str, schema: type) -> None:
+    guard = typed(composed(verb, "data=mimic_cxr", "data.path=somewhere"), schema).guard
+    assert (guard.sources["MIMIC-CXR"].zone, guard.sources["MIMIC-CXR"].is_patient_data) == ("site", True)
+    assert guard.sources["phantom"].zone == "outside"
+    assert guard.site_hosts == []

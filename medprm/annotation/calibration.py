@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from medprm.annotation.expert_queue import QueuedStep, StepKey, believed_chance
 from medprm.cases.schema import ExpertVerdict
-from medprm.cases.verdicts import majority
+from medprm.cases.verdicts import expert_majority
 
 LEAST_VERDICTS = 40
 PENALTY = 1.0  # inverse strength of the ridge
@@ -25,7 +25,7 @@ def step_chances(
     known = [
         (place, decided[said])
         for place, one in enumerate(steps)
-        if (said := majority([given.verdict for given in experts.get(one.key, ())])) in decided
+        if (said := expert_majority(experts.get(one.key, ()))) in decided
     ]
     if len(known) < LEAST_VERDICTS or len({label for _, label in known}) < 2:
         return [believed_chance(one) for one in steps], False

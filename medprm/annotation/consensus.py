@@ -13,7 +13,7 @@ from typing import NamedTuple
 from medprm.annotation.counts import chance_of_change, is_decided, num_remaining
 from medprm.annotation.settings import FITTED_RULES, SCORE_ABOVE_ZERO, ConsensusSettings
 from medprm.cases.schema import Label, MonteCarlo, Sources, Step
-from medprm.cases.verdicts import LATER_SUCCESS, is_searched, majority, share_so_far
+from medprm.cases.verdicts import LATER_SUCCESS, expert_majority, is_searched, majority, share_so_far
 from medprm.errors import InputError
 
 SIGN = {"correct": "+", "incorrect": "-", "neutral": "="}
@@ -41,7 +41,7 @@ UNRESOLVED = Fused("unknown", UNCERTAIN, "unresolved")
 
 def fuse(sources: Sources, settings: ConsensusSettings) -> Fused:
     """The fused label of one step. UndecidedError where rollouts stopped early leave it open."""
-    expert = majority([verdict.verdict for verdict in sources.expert])
+    expert = expert_majority(sources.expert)
     if expert != "unknown":
         return Fused(expert, EXPERT_CONFIDENCE, "expert_verified")
     judge = judge_verdict(sources)

@@ -18,11 +18,16 @@ LabelOf = Callable[[MonteCarlo], Label]
 
 
 class Drawn(NamedTuple):
-    """One continuation that was drawn `count` times."""
+    """One continuation that was drawn `count` times, at `num_tokens` each where that is known (else 0).
+
+    `goes_on`: it ended where it was told to stop, not at the end of the solution.
+    """
 
     text: str
     count: int
     is_truncated: bool
+    num_tokens: int = 0
+    goes_on: bool = False
 
 
 def count_outcomes(

@@ -16,7 +16,7 @@ import numpy as np
 from medprm.annotation.calibration import LEAST_VERDICTS
 from medprm.annotation.expert_queue import QueuedStep, StepKey
 from medprm.cases.schema import ExpertVerdict
-from medprm.cases.verdicts import majority
+from medprm.cases.verdicts import expert_majority
 
 MISSING = -1
 MAX_ROUNDS = 500
@@ -71,7 +71,7 @@ def consensus_chances(
     None with fewer than LEAST_VERDICTS decisions or all alike: two annotators alone do not say who of them is right.
     """
     decided = {"correct": 1, "incorrect": 0}
-    verdicts = [majority([one.verdict for one in experts.get(step.key, ())]) for step in steps]
+    verdicts = [expert_majority(experts.get(step.key, ())) for step in steps]
     known = np.array([decided.get(one, MISSING) for one in verdicts])
     if (known != MISSING).sum() < LEAST_VERDICTS or len(np.unique(known[known != MISSING])) < 2:
         return None

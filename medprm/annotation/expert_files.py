@@ -31,8 +31,8 @@ Said = tuple[StepKey, ExpertVerdict]
 def read_expert_file(path: Path) -> dict[StepKey, tuple[ExpertVerdict, ...]]:
     """Verdicts by step: .json is Label Studio's export, all else JSON Lines.
 
-    A line has case_id, solution_id, step_id, verdict, expert_id, and note, seconds, date where known. InputError names
-    the place. One expert may speak once of a step; several experts may speak of one.
+    A line has case_id, solution_id, step_id, verdict, expert_id, and note, seconds, date, extra where known. InputError
+    names the place. One expert may speak once of a step; several experts may speak of one.
     """
     found: dict[StepKey, tuple[ExpertVerdict, ...]] = {}
     try:
@@ -55,9 +55,11 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Said]]:
 
 def _said(row: Any, where: str) -> Said:
     needed = (*StepKey._fields, "verdict", "expert_id")
-    allowed = {*needed, "note", "seconds", "date"}
+    allowed = {*needed, "note", "seconds", "date", "extra"}
     if not isinstance(row, dict) or set(needed) - row.keys() or row.keys() - allowed:
-        raise InputError(f"{where}: expected an object with {', '.join(needed)}, and note, seconds, date where known")
+        raise InputError(
+            f"{where}: expected an object with {', '.join(needed)}, and note, seconds, date, extra where known"
+        )
     ids = (row["case_id"], row["solution_id"])
     if row["verdict"] not in VERDICTS or type(row["step_id"]) is not int or not all(isinstance(i, str) for i in ids):
         raise InputError(

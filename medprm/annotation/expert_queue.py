@@ -17,7 +17,7 @@ from medprm.annotation.consensus import judge_verdict
 from medprm.annotation.settings import ExpertSettings
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import ExpertVerdict, Label, Record, Sources
-from medprm.cases.verdicts import majority
+from medprm.cases.verdicts import expert_majority
 
 # What the ranking believes of the machines before any expert has spoken.
 PRIOR_CORRECT = 0.65
@@ -141,7 +141,7 @@ def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
 
 def best_guess(step: QueuedStep, chance: float, expert: Sequence[ExpertVerdict] = ()) -> Label:
     """A label whatever happens, for measuring: the expert's, else the machines', else the likelier one."""
-    said = majority([one.verdict for one in expert])
+    said = expert_majority(expert)
     if said != "unknown":
         return said
     return step.label if step.label != "unknown" else ("correct" if chance >= 0.5 else "incorrect")

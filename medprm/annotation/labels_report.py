@@ -18,7 +18,7 @@ from medprm.annotation.dawid_skene import consensus_chances
 from medprm.annotation.expert_queue import QueuedStep, StepKey, best_guess
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import ExpertVerdict, Label
-from medprm.cases.verdicts import majority
+from medprm.cases.verdicts import expert_majority
 from medprm.statistics.agreement import krippendorff_alpha, pair_agreement, pearson
 from medprm.statistics.bootstrap import (
     Clusters,
@@ -114,7 +114,7 @@ def write_report(folder: Path, report: Mapping[str, Any], title: str, notes: Seq
 
 
 def _with_expert(step: QueuedStep, experts: Experts, label: Label) -> Label:
-    said = majority([one.verdict for one in experts.get(step.key, ())])
+    said = expert_majority(experts.get(step.key, ()))
     return said if said != "unknown" else label
 
 
@@ -189,7 +189,7 @@ def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_boot
 
 def _expert_labels(measured: Measured) -> list[Label]:
     """The majority of the experts on every step; unknown where nobody spoke or could tell."""
-    return [majority([one.verdict for one in measured.experts.get(step.key, ())]) for step in measured.steps]
+    return [expert_majority(measured.experts.get(step.key, ())) for step in measured.steps]
 
 
 def _pair(first: Sequence[str], second: Sequence[str], ids: Sequence[str], num_bootstrap: int) -> dict[str, Any]:

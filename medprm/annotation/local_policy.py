@@ -28,8 +28,8 @@ from medprm.model.loading import load_checkpoint
 from medprm.model.sampling import Prompt, read_prompts, sample_continuations
 
 NUM_REMEMBERED = 4  # cases; some 50 MB each with 48 prefixes
-Texts = list[list[tuple[str, int, bool]]]
-"""Per prefix: text, how often it was drawn, whether it was truncated."""
+Texts = list[list[tuple[str, int, bool, int]]]
+"""Per prefix: text, how often it was drawn, whether it was truncated, its tokens."""
 
 
 class Sampler:
@@ -49,8 +49,9 @@ class Sampler:
             temperature=self.drawing.temperature,
             max_new_tokens=self.drawing.max_new_tokens,
             seeds=seeds,
+            stop=self.drawing.stop,
         )
-        return [[(one.text, one.count, one.is_truncated) for one in texts] for texts in drawn]
+        return [[tuple(one) for one in texts] for texts in drawn]
 
     def _prompts(self, case: Case, prefixes: Sequence[Prefix]) -> list[Prompt]:
         known = self._read.setdefault(case.case_id, {})
@@ -103,7 +104,11 @@ class LocalPolicy:
             begin = time.monotonic()
             kept = json.dumps(self._draw(case, prefixes, num, seeds), ensure_ascii=False)
             self.journal.finish(attempt, kept, Bill(self.name), time.monotonic() - begin)
-        return [[Drawn(*one) for one in texts] for texts in json.loads(kept)]
+        return [[self._drawn(*one) for one in texts] for texts in json.loads(kept)]
+
+    def _drawn(self, text: str, count: int, is_truncated: bool, num_tokens: int = 0) -> Drawn:
+        stop = self.drawing.stop
+        return Drawn(text, count, is_truncated, num_tokens, goes_on=stop is not None and text.endswith(stop))
 
     def _draw(self, case: Case, prefixes: Sequence[Prefix], num: int, seeds: Sequence[int]) -> Texts:
         if self._sampler is not None:
@@ -117,6 +122,7 @@ class LocalPolicy:
         turns = build_turns(case, [], SOLVER, [document_text(one) for one in case.documents])
         images = [[image.path, image.frame] for image in case.all_images]
         drawing = [self.drawing.stage, self.drawing.temperature, self.drawing.max_new_tokens, self.seed, number]
+        drawing += [self.drawing.stop] if self.drawing.stop is not None else []
         return int(_hash([self.name, case.case_id, turns.statement, turns.documents, images, steps, drawing])[:30], 16)
 
 

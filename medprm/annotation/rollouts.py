@@ -20,13 +20,17 @@ Prefix = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a policy draws, and under which line of the ledger. Temperature 0 takes the likeliest token."""
+    """How a policy draws, and under which line of the ledger. Temperature 0 takes the likeliest token.
+
+    With `stop`, a text at which a continuation ends, it draws one step instead of the rest of the solution.
+    """
 
     temperature: float
     max_new_tokens: int
     stage: str = "monte_carlo"
     continuation: str = "continue_final_message"
     batch_prefixes: int = 48
+    stop: str | None = None
 
 
 class StepPrefix(NamedTuple):

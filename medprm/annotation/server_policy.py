@@ -11,7 +11,8 @@ from typing import Any
 from medprm.annotation.counts import Drawn
 from medprm.annotation.rollouts import Drawing, Prefix
 from medprm.cases.schema import Case
-from medprm.clients.chat import ChatClient, ChatRequest, Message
+from medprm.cases.steps import ANSWER_LINE
+from medprm.clients.chat import ChatClient, ChatReply, ChatRequest, Choice, Message
 from medprm.encoding.turns import document_text, render_context
 from medprm.errors import InputError
 
@@ -64,12 +65,25 @@ class ServerPolicy:
             reply = self.client.ask(ChatRequest(self.drawing.stage, case, messages, settings, round_number))
             if not reply.choices:
                 raise InputError(f"{self.name}: an answer without choices to a request for {num} continuations")
-            drawn += [
-                Drawn(one.text or "", 1, one.finish_reason == "length") for one in reply.choices[: num - len(drawn)]
-            ]
+            drawn += self._drawn(reply)[: num - len(drawn)]
             if len(drawn) == num:
                 break
         return drawn
+
+    def _drawn(self, reply: ChatReply) -> list[Drawn]:
+        """A server tells the tokens of all choices together: each gets its share, and the sum is exact."""
+        num_choices = len(reply.choices)
+        shares = [(reply.output_tokens + place) // num_choices for place in range(num_choices)]
+        return [
+            Drawn(one.text or "", 1, one.finish_reason == "length", tokens, self._goes_on(one))
+            for one, tokens in zip(reply.choices, shares, strict=True)
+        ]
+
+    def _goes_on(self, choice: Choice) -> bool:
+        """Servers do not say whether a text ended by `stop` or by itself: an answer, or nothing more, is the end."""
+        text = choice.text or ""
+        is_end = not text.strip() or ANSWER_LINE.search(text) is not None
+        return self.drawing.stop is not None and choice.finish_reason != "length" and not is_end
 
     def _request_settings(self, num: int, round_number: int) -> dict[str, Any]:
         return {
@@ -77,6 +91,7 @@ class ServerPolicy:
             "temperature": self.drawing.temperature,
             "max_tokens": self.drawing.max_new_tokens,
             "seed": self.seed * ROUND_STRIDE**2 + round_number,
+            **({} if self.drawing.stop is None else {"stop": [self.drawing.stop]}),
         }
 
     def _messages(self, case: Case, steps: Prefix, images: tuple[bytes, ...]) -> tuple[Message, ...]:

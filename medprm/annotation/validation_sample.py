@@ -16,7 +16,7 @@ import numpy as np
 from medprm.annotation.consensus import judge_verdict
 from medprm.annotation.expert_queue import StepKey
 from medprm.cases.schema import CaseSolutions, ExpertVerdict, Solution, Sources
-from medprm.cases.verdicts import majority, share_so_far
+from medprm.cases.verdicts import expert_majority, share_so_far
 from medprm.errors import InputError, check_least
 from medprm.statistics.agreement import pearson
 
@@ -118,7 +118,7 @@ def measure_sample(
     found: dict[str, Any] = {}
     for group in (*GROUPS, "all"):
         chosen = [row for row in rows if row[0] in experts and group in (row[1], "all")]
-        expert = [SIGNED.get(majority([one.verdict for one in experts[key]])) for key, _, _ in chosen]
+        expert = [SIGNED.get(expert_majority(experts[key])) for key, _, _ in chosen]
         traces = [(key.case_id, key.solution_id) for key, _, _ in chosen]
         sources = [_said(key, solution, scores) for key, _, solution in chosen]
         found[group] = {

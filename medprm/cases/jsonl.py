@@ -32,10 +32,11 @@ __all__ = [
 
 
 class Located(NamedTuple):
-    """A record and its place, `cases.jsonl:17`."""
+    """A record and its place, `cases.jsonl:17`; `offset` [bytes] of its line, 0 in a file without lines."""
 
     where: str
     record: Record
+    offset: int = 0
 
 
 def read_records(path: str | Path) -> Iterator[Record]:
@@ -66,7 +67,7 @@ def read_cases(path: str | Path, require_steps: bool = False) -> list[CaseSoluti
     cases: dict[str, CaseSolutions] = {}
     first_places: dict[str, str] = {}
     solution_places: dict[tuple[str, str], str] = {}
-    for where, record in _read_located(Path(path)):
+    for where, record, _ in _read_located(Path(path)):
         if require_steps and not record.solution_steps:
             raise RecordError(f"{where} case {record.case_id}: no solution_steps; expected at least one step")
         known = cases.get(record.case_id)
@@ -74,7 +75,7 @@ def read_cases(path: str | Path, require_steps: bool = False) -> list[CaseSoluti
             cases[record.case_id] = known = CaseSolutions(record.case(), [])
             first_places[record.case_id] = where
         else:
-            _check_agreement(known.case, record, first_places[record.case_id], where)
+            check_agreement(known.case, record, first_places[record.case_id], where)
         if not record.model_fields_set & SOLUTION_FIELDS:
             continue
         if record.solution_id is not None:
@@ -102,6 +103,12 @@ def records_of(cases: Iterable[CaseSolutions]) -> Iterator[Record]:
             yield join(case, solution)
 
 
+def located_lines(path: Path) -> Iterator[Located]:
+    """The records of a JSON Lines file with their places; as strict as `read_records`."""
+    assert path.suffix != ".parquet", path
+    return _read_located(path)
+
+
 def _read_located(path: Path) -> Iterator[Located]:
     if not path.is_file():
         raise RecordError(f"{path}: no such file; expected a file of records (.jsonl or .parquet)")
@@ -116,9 +123,10 @@ def _read_located(path: Path) -> Iterator[Located]:
 
 def _read_lines(path: Path) -> Iterator[Located]:
     # Bytes are split at \n only: str.splitlines would also split at U+2028 inside a text.
+    begin = 0
     with open(path, "rb") as lines:
         for number, raw in enumerate(lines, start=1):
-            where = f"{path}:{number}"
+            where, offset, begin = f"{path}:{number}", begin, begin + len(raw)
             if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
                 raise RecordError(f"{where}: the file opens with a byte order mark; save it as UTF-8 without one")
             try:
@@ -127,7 +135,7 @@ def _read_lines(path: Path) -> Iterator[Located]:
                 raise RecordError(f"{where}: byte {error.start + 1} of the line is not UTF-8; save as UTF-8") from None
             if not text.strip():
                 raise RecordError(f"{where}: the line is blank; expected one JSON object a line")
-            yield Located(where, parse_record(text, where))
+            yield Located(where, parse_record(text, where), offset)
 
 
 def _read_parquet(path: Path) -> Iterator[Located]:
@@ -144,7 +152,8 @@ def _write_lines(path: Path, records: Iterable[Record], shown: str) -> int:
     return num_records
 
 
-def _check_agreement(case: Case, record: Record, first: str, where: str) -> None:
+def check_agreement(case: Case, record: Record, first: str, where: str) -> None:
+    """RecordError where the record's case differs from `case`, which stands at `first`."""
     for name in Case.model_fields:
         if getattr(case, name) != getattr(record, name):
             raise RecordError(

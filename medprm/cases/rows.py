@@ -113,7 +113,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     if name.endswith(".parquet"):
         return _parquet_rows(path)
     if name.endswith(".csv"):
-        return _csv_rows(path)
+        return read_csv_rows(path)
     text = read_text(path)
     if name.endswith(".jsonl") or _is_lines(text):
         return _line_rows(path, text)
@@ -146,6 +146,9 @@ def _line_rows(path: Path, text: str) -> Iterator[Row]:
 
 def _json_rows(path: Path, text: str) -> Iterator[Row]:
     value = parse_json(text, str(path))
+    if isinstance(value, dict) and not all(isinstance(one, dict) for one in value.values()):
+        yield Row(f"{path}", value)  # one object: a file of lines with a single line
+        return
     if isinstance(value, dict):
         # Keyed by id: the key is kept under "key".
         for key, one in value.items():
@@ -164,8 +167,11 @@ def _object(value: Any, where: str) -> Row:
     return Row(where, value)
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+def read_csv_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """Rows of a CSV file; `columns` names them where the file has no header."""
+    if not path.is_file():
+        raise RecordError(f"{path}: no such file")
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), columns)
     for number, fields in enumerate(reader):
         if None in fields or None in fields.values():
             raise RecordError(f"{path} row {number}: not as many cells as the header; expected {reader.fieldnames}")

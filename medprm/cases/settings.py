@@ -26,8 +26,8 @@ READ_BY = {
 class AnswerSettings:
     """How final answers are read and compared with the reference answer."""
 
-    # choice, yes_no (or maybe), number, icd10, diagnosis, findings or open, for every case; auto: what each case's options and
-    # reference answer show (docs/annotation.md).
+    # choice, yes_no (or maybe), number, icd10, diagnosis, findings or open, for every case; auto: what each case's
+    # options and reference answer show (docs/annotation.md).
     kind: str = "auto"
     # diagnosis: file of names that mean the same, a JSON list of them a line; null: the table that comes with the code.
     synonyms: str | None = None

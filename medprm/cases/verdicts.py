@@ -7,13 +7,16 @@ does not say what is asked.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from medprm.cases.schema import Label, MonteCarlo, Solution, Sources, Step
+from medprm.cases.schema import ExpertVerdict, Label, MonteCarlo, Solution, Sources, Step
 from medprm.errors import InputError
 
 SEARCH, FIRST_ERROR = "search", "first_error"
 """Key and word in the `extra` of rollouts that searched a solution for its first error: other steps have none."""
 LATER_SUCCESS = "mc_later_success"
 """The method of a label that follows from rollouts of a later step."""
+ROLE = "role"
+"""Key in the `extra` of an expert's verdict: as what the expert spoke; without it, as one reader among others."""
+DECIDING_ROLES = ("adjudicator", "lead")
 # Methods whose confidence does not come from the Monte Carlo score.
 CONFIDENT_WITHOUT_SCORE = ("expert_verified", "judge_only", "outcome")
 
@@ -24,6 +27,12 @@ def majority(verdicts: Sequence[Label]) -> Label:
     ranked = counts.most_common(2)
     is_tie = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
     return "unknown" if is_tie or not ranked else ranked[0][0]
+
+
+def expert_majority(verdicts: Sequence[ExpertVerdict]) -> Label:
+    """What the experts say together: the last word of an adjudicator or a lead where one decided, else the majority."""
+    last_words = [one.verdict for one in verdicts if (one.extra or {}).get(ROLE) in DECIDING_ROLES]
+    return majority(last_words or [one.verdict for one in verdicts])
 
 
 def share_correct(runs: Sequence[MonteCarlo]) -> float | None:

@@ -1,9 +1,10 @@
 """`annotate`: cases to labelled records, a queue for the experts, a ledger and a report.
 
 In: AnnotateConfig. Out, in one folder: candidates.jsonl (where solutions were made), machine.jsonl (the machines'
-verdicts), labelled.jsonl (with those of the experts), expert_queue.jsonl, ledger.json, labels_report.json and .html,
-gates.json (of a project's stage), journal.sqlite (what was bought or computed), retrieved.sqlite (what was found),
-config.yaml, run.json. A run that was stopped at any instant goes on with resume=true to the same bytes.
+verdicts), labelled.jsonl (with those of the experts), training.jsonl and filters.json (where filters are set),
+expert_queue.jsonl, ledger.json, labels_report.json and .html, gates.json (of a project's stage), journal.sqlite (what
+was bought or computed), retrieved.sqlite (what was found), config.yaml, run.json. A run that was stopped at any instant
+goes on with resume=true to the same bytes.
 """
 
 import json
@@ -35,6 +36,7 @@ from medprm.clients.limits import BudgetSpent
 from medprm.clients.prices import PriceList
 from medprm.clients.settings import ModelPrice
 from medprm.commands.annotate_cases import machine_records, making, with_solutions
+from medprm.commands.annotate_filters import save_counts, usable_cases, usable_solutions, write_training
 from medprm.commands.annotate_shards import cases_of_shard, merged_records, run_folder, shard_folders
 from medprm.commands.annotators import (
     Source,
@@ -85,13 +87,15 @@ def run(config: AnnotateConfig) -> Path:
     """Annotate as the settings say; returns the folder of the results."""
     check_previous(config.stage)
     source = open_source(config)
-    cases = cases_of_shard(read_cases(source.cases)[: config.max_cases], config)
+    usable = usable_cases(read_cases(source.cases)[: config.max_cases], source, config)
+    cases = cases_of_shard(usable.cases, config)
     kinds = AnswerMatcher(config.answers).check(item.case for item in cases)
     if config.estimate:
         print(json.dumps(estimate(cases, config), indent=2))
         return Path(config.output_dir)
     shards = shard_folders(config, MACHINE_FILE, FREE_ON_RESUME) if config.merge_shards else []
     folder = begin(config)
+    save_counts(folder, usable.counts)
     save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date, answers=kinds)
     logger.info("answers: %s", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
     with ExitStack() as opened:
@@ -139,7 +143,7 @@ def ask_machines(
     """Solutions where there are none, then the verdicts of judge and rollouts: candidates.jsonl, machine.jsonl."""
     try:
         if any(not item.solutions for item in cases):
-            cases = make_candidates(folder, cases, source, journal, config)
+            cases = usable_solutions(folder, make_candidates(folder, cases, source, journal, config), config)
         if "machines" in config.stages:
             label_by_machines(folder, cases, source, journal, config)
     except BudgetSpent as stop:
@@ -184,6 +188,7 @@ def ask_experts(folder: Path, source: Source, journals: Sequence[Journal], confi
         measured = measured._replace(fitted=labels)
     write_queue(folder / "expert_queue.jsonl", read_records(folder / MACHINE_FILE), queue)
     counted = write_labelled(folder, measured, chances, config)
+    write_training(folder, folder / LABELLED_FILE, config)
     prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
     ledger = make_ledger(journals, counted.work, config.expert, prices)
     write_ledger(folder, ledger, journals)

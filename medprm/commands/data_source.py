@@ -8,15 +8,19 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from medprm.cases.fingerprints import check_images_apart
 from medprm.cases.folder import SPLITS, DataFolder, open_data
 from medprm.cases.jsonl import read_cases
 from medprm.cases.overlay import overlay
 from medprm.cases.schema import CaseSolutions
 from medprm.cases.splits import check_leakage
+from medprm.cases.stored import scan_cases
 from medprm.commands.phantom import ensure_phantom
 from medprm.config import DataSettings, LabelledSettings
+from medprm.errors import InputError
+from medprm.training.settings import MixSettings
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +36,49 @@ def open_source(settings: DataSettings, outputs: Path) -> DataFolder:
     return open_data(settings.path)
 
 
-def read_splits(data: DataFolder) -> dict[str, list[CaseSolutions]]:
-    """Every split that has a file; raises where a patient, a case or an image lies in two."""
-    splits = {name: data.split(name) for name in SPLITS if data.has(name)}
+def read_splits(data: DataFolder, is_train_stored: bool = False) -> dict[str, Sequence[CaseSolutions]]:
+    """Every split that has a file; raises where a patient, a case or an image lies in two.
+
+    `is_train_stored`: the train split stays in its file.
+    """
+    splits: dict[str, Sequence[CaseSolutions]] = {
+        name: scan_cases(data.file(name)) if is_train_stored and name == "train" else data.split(name)
+        for name in SPLITS
+        if data.has(name)
+    }
     check_leakage(splits)
     return splits
 
 
-def with_labels(splits: dict[str, list[CaseSolutions]], settings: LabelledSettings) -> dict[str, list[CaseSolutions]]:
+class TrainingSet(NamedTuple):
+    """One set that is trained on: its name, its cases, and where their images start."""
+
+    name: str
+    cases: Sequence[CaseSolutions]
+    image_root: Path
+    source: dict[str, Any]
+
+
+def further_sets(settings: MixSettings, held_out: Splits, image_root: Path) -> list[TrainingSet]:
+    """The train splits of `mix.sets`; raises where an image file of one is one of `held_out`, validation and test."""
+    found = []
+    for name, path in settings.sets.items():
+        data = open_data(path)
+        splits = read_splits(data, settings.streaming)
+        if "train" not in splits:
+            raise InputError(f"mix.sets.{name}={path}: no train split; expected train.jsonl or train.parquet in it")
+        train = {"train": splits["train"]}
+        held = [item.case for split in ("validation", "test") for item in held_out.get(split, ())]
+        check_images_apart(
+            (item.case for item in splits["train"]), data.image_root, held, image_root, f"mix.sets.{name}"
+        )
+        found.append(TrainingSet(name, splits["train"], data.image_root, describe_source(data, train)))
+    return found
+
+
+def with_labels(
+    splits: dict[str, Sequence[CaseSolutions]], settings: LabelledSettings
+) -> dict[str, Sequence[CaseSolutions]]:
     """The splits with the labels of an annotation run on the train split, where one is named."""
     if settings.path is None:
         return splits
@@ -73,3 +112,12 @@ def describe_source(data: DataFolder, splits: Splits, labelled: str | None = Non
             for name, cases in splits.items()
         },
     }
+
+
+def describe_mix(source: dict[str, Any], sets: Sequence[TrainingSet]) -> dict[str, Any]:
+    """The same with the sets that are mixed in."""
+    if not sets:
+        return source
+    together = "".join([source["hash"], *(f"{one.name} {one.source['hash']}" for one in sets)])
+    digest = hashlib.sha256(together.encode()).hexdigest()
+    return source | {"hash": digest, "mixed_in": {one.name: one.source for one in sets}}

@@ -26,6 +26,12 @@ from medprm.config import COMPOSITIONS, NOT_READ, SCHEMAS, TrainConfig, typed
 from medprm.errors import InputError
 from medprm.run import RunStopped, check_launch
 
+# Verbs that are modules, not scripts at the top.
+COMMANDS = {
+    "review": "python -m medprm.review",
+    "search": "python -m medprm.commands.search",
+    "serve": "python -m medprm.serving",
+}
 MISTAKE = 2
 INTERRUPTED = 130
 STOPPED = 75  # EX_TEMPFAIL: start it again
@@ -131,7 +137,7 @@ def _refuse_unread(verb: str, given: Sequence[str]) -> None:
             continue
         if verb == "evaluate" and not name.startswith("packing"):
             raise InputError(f"{name}: read from the checkpoint (medprm.json), not free in evaluate.py; leave it out")
-        raise InputError(f"{name}: a setting of train.py, not read by {verb}.py; leave it out")
+        raise InputError(f"{name}: a setting of train.py, not read by {COMMANDS.get(verb, f'{verb}.py')}; leave it out")
 
 
 def _name_job(composed: DictConfig) -> None:
@@ -142,6 +148,8 @@ def _name_job(composed: DictConfig) -> None:
         suffix = f"_{hydra_config.job.num}"
     elif os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"):
         suffix = f"_{os.environ['WANDB_RUN_ID']}"
+    if "run_name" not in composed:
+        return
     with open_dict(composed):
         composed.run_name = f"{composed.run_name}{suffix}"
 
@@ -178,11 +186,15 @@ def _explain_missing_option(error: MissingConfigException, conf: Path) -> str:
 
 def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> str:
     key = str(error.full_key or error.key or "")
-    known = list(_keys(OmegaConf.structured(SCHEMAS[verb])))
+    schema = OmegaConf.structured(SCHEMAS[verb])
+    known = list(_keys(schema))
+    parent = key.rpartition(".")[0]
+    if parent in known and OmegaConf.get_type(OmegaConf.select(schema, parent)) is dict:
+        return f"{key}: names in {parent} are your own, and are added with a plus: +{key}=..."
     if key in known:
         return f"{key}: {_one_line(str(error).split('full_key:')[0])}"
     near = [*_near_keys(key, known), *(f"+{one}" for one in _near(key, ["experiment"]))]
-    return f"{key}: no such setting{_did_you_mean(near)}; {verb}.py --cfg job shows all"
+    return f"{key}: no such setting{_did_you_mean(near)}; {COMMANDS.get(verb, f'{verb}.py')} --cfg job shows all"
 
 
 def _groups(conf: Path) -> list[str]:

@@ -8,6 +8,7 @@ validation split; every reported number is of the test split. Under torchrun the
 import hashlib
 import json
 import logging
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +28,9 @@ from medprm.config import EvaluateConfig
 from medprm.errors import InputError
 from medprm.evaluation.calibration import fit_all
 from medprm.evaluation.candidates import SolutionScores, collect_candidates
+from medprm.evaluation.exports import write_tables
 from medprm.evaluation.metrics import evaluate_scored, write_metrics
-from medprm.evaluation.report import write_numbers_report, write_report
+from medprm.evaluation.report import versions_of, write_numbers_report, write_report
 from medprm.evaluation.scored import ScoredSolution, read_scored, write_scored
 from medprm.evaluation.steps import judged_steps
 from medprm.evaluation.table import format_table
@@ -49,6 +51,7 @@ from medprm.run import (
     prepare_run_folder,
     process_rank,
     provenance,
+    read_run,
     save_config,
     save_run,
     set_seed_and_threads,
@@ -102,7 +105,8 @@ def run(config: EvaluateConfig) -> Path:
 
         validation_scores, test_scores = score(splits.get("validation", []), "validation"), score(test, "test")
     if is_first_process():
-        report(config, folder, checkpoint, validation_scores, test_scores, test, data.image_root)
+        look = look_command(folder, data)
+        report(config, folder, checkpoint, validation_scores, test_scores, test, data.image_root, look)
     return folder
 
 
@@ -114,6 +118,7 @@ def report(
     test_scores: Sequence[ScoredSolution],
     test: Sequence[CaseSolutions],
     image_root: Path,
+    look_command: str,
 ) -> None:
     """Scores to numbers, table and page."""
     write_scored(folder / "scored.jsonl", [*validation_scores, *test_scores])
@@ -134,7 +139,10 @@ def report(
         title=f"{config.data.name}: {checkpoint}",
         notes=report_notes(config),
         settings=config.evaluation,
+        look_command=look_command,
+        versions=versions_of(read_run(folder)),
     )
+    write_tables(folder / "tables", metrics)
     track(config, folder, metrics, test_scores, test)
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
@@ -159,6 +167,18 @@ def keep_calibration(config: EvaluateConfig, checkpoint: str, validation: Sequen
             "fit it; leave it out"
         )
     logger.info("%s is kept with the checkpoint: %s", config.save_calibration, save_calibration(checkpoint, fitted))
+
+
+def look_command(folder: Path, data: DataFolder) -> str:
+    """How to look through the scored cases in the review application."""
+    settings = {
+        "run_name": f"look_at_{folder.parent.name}_{folder.name}",
+        "data.path": data.file("test"),
+        "data.image_root": data.image_root,
+        "data.scored": folder / "scored.jsonl",
+        "rules.steps": "all",
+    }
+    return shlex.join(["python", "-m", "medprm.review", *(f"{name}={value}" for name, value in settings.items())])
 
 
 def open_data_together(config: EvaluateConfig, meet: Callable[[], None]) -> DataFolder:

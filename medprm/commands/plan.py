@@ -26,6 +26,7 @@ from medprm.encoding.encoder import Encoded, Encoder
 from medprm.encoding.packing import pack
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.tree import group_sequences, tree_size
+from medprm.errors import InputError
 from medprm.images.settings import ImageSettings
 from medprm.model.architectures import architecture_of, count_parameters, meta_model
 from medprm.model.loading import tokens_per_tile
@@ -47,6 +48,7 @@ from medprm.training.planning import (
     stage_of,
     step_flops,
 )
+from medprm.training.selection import select
 from medprm.training.settings import PackingSettings
 
 logger = logging.getLogger(__name__)
@@ -55,8 +57,16 @@ logger = logging.getLogger(__name__)
 def run(config: TrainConfig, other_scales: Mapping[str, TrainConfig | str]) -> Path:
     """Print the plan and write plan.json; `other_scales` has a reason instead of settings where they are refused."""
     transformers_logging.set_verbosity_error()
+    if config.mix.sets or config.mix.is_weighted:
+        raise InputError(
+            "plan=true reckons with every solution of data.path once, and mix.* is set; plan each set by itself "
+            "without mix.*, and multiply by its weight"
+        )
     data = open_source(config.data, Path(config.output_dir).parent)
     cases = with_labels({"train": data.split("train")}, config.labelled)["train"]
+    if config.selection.kind != "none":
+        seed = config.seed if config.selection.seed is None else config.selection.seed
+        cases = select(cases, config.selection, config.labels, seed).cases
     measured: dict[str, tuple[InternVLConfig, Sample, str]] = {}
     plan = make_plan(config, cases, data, measured)
     plan["scales"] = {

@@ -8,7 +8,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,20 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils import logging as transformers_logging
 
 from medprm import __version__
+from medprm.cases.folder import DataFolder
 from medprm.cases.schema import CaseSolutions
+from medprm.cases.stored import ChainedCases
 from medprm.clients.guard import Guard
 from medprm.clients.uploads import Uploads
-from medprm.commands.data_source import describe_source, open_source, read_splits, with_labels
+from medprm.commands.data_source import (
+    TrainingSet,
+    describe_mix,
+    describe_source,
+    further_sets,
+    open_source,
+    read_splits,
+    with_labels,
+)
 from medprm.commands.score_split import score_split
 from medprm.config import TrainConfig
 from medprm.encoding.collator import Collator, TreeCollator
@@ -63,7 +73,9 @@ from medprm.training.arguments import start_deepspeed, training_arguments
 from medprm.training.card import CARD_FILE, model_card
 from medprm.training.checkpoints import Writers, discard_newer, find_resumable, is_sharded, num_writers
 from medprm.training.dataset import StepDataset, build_dataset
+from medprm.training.mixture import MixedDataset, Part, mixture_json
 from medprm.training.packing import PackedDataset, pack_dataset
+from medprm.training.selection import select
 from medprm.training.settings import PackingSettings
 from medprm.training.stopping import StopOnRequest
 from medprm.training.trainer import PRMTrainer
@@ -80,27 +92,23 @@ def run(config: TrainConfig) -> Path:
     """Train as the settings say; returns the folder of the checkpoint."""
     folder = begin(config)
     data = open_source(config.data, folder.parent)
-    splits = with_labels(read_splits(data), config.labelled)
-    keep_source(folder, config, describe_source(data, splits, config.labelled.path))
+    splits = with_labels(read_splits(data, config.mix.streaming), config.labelled)
+    sets = training_sets(config, data, splits)
+    keep_source(folder, config, describe_mix(describe_source(data, splits, config.labelled.path), sets[1:]))
+    sets, chosen = selected(sets, config)
     start = resumable(folder, config)
     # Before the model: under ZeRO-3, weights are sharded while they are loaded.
     arguments = make_arguments(config, folder, start)
     loaded = load_base(config)
     encoder = Encoder.from_settings(loaded.tokenizer, config.encoding, loaded.image_tokens_per_tile)
-    train_set = build_dataset(
-        splits.get("train") or data.split("train"),
-        encoder,
-        config.labels,
-        data.image_root,
-        loaded.image_settings,
-        max_positions(loaded),
-        config.tiles,
-    )
+    train_set = training_dataset(sets, encoder, config, loaded)
     validation_set = validation_dataset(splits.get("validation"), encoder, config, data.image_root, loaded)
-    save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set))
+    if isinstance(train_set, MixedDataset):
+        save_run(folder, mix=mixture_json(train_set.mixture))
+    save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set), **chosen)
     label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, config.labels.texts)
     show_first_batch(folder, train_set, loaded, label_tokens)
-    tracker = track(config, folder, [item for cases in splits.values() for item in cases])
+    tracker = track(config, folder, ChainedCases([*splits.values(), *(one.cases for one in sets[1:])]))
     stopping = StopOnRequest(folder / STOP_FILE)
     trainer = PRMTrainer(
         model=tuned(loaded.model, config.tuning),
@@ -159,6 +167,48 @@ def keep_source(folder: Path, config: TrainConfig, source: dict[str, Any]) -> No
         check_same_data(folder, source["hash"])
     save_run(folder, data=source)
     logger.info("data %s from %s: %s", config.data.name, source["path"], json.dumps(source["read"]))
+
+
+def training_sets(
+    config: TrainConfig, data: DataFolder, splits: Mapping[str, Sequence[CaseSolutions]]
+) -> list[TrainingSet]:
+    """The train split of `data`, then those of the sets that are mixed in."""
+    main = TrainingSet(config.data.name, splits.get("train") or data.split("train"), data.image_root, {})
+    return [main, *further_sets(config.mix, splits, data.image_root)]
+
+
+def selected(sets: Sequence[TrainingSet], config: TrainConfig) -> tuple[list[TrainingSet], dict[str, Any]]:
+    """The sets with the solutions that are chosen, and the counts of the choice by set."""
+    if config.selection.kind == "none":
+        return list(sets), {}
+    seed = config.seed if config.selection.seed is None else config.selection.seed
+    found = [select(one.cases, config.selection, config.labels, seed) for one in sets]
+    counts = {one.name: chosen.counts.to_json() for one, chosen in zip(sets, found, strict=True)}
+    return [one._replace(cases=chosen.cases) for one, chosen in zip(sets, found, strict=True)], {"selection": counts}
+
+
+def training_dataset(
+    sets: Sequence[TrainingSet], encoder: Encoder, config: TrainConfig, loaded: LoadedModel
+) -> StepDataset | MixedDataset:
+    """The solutions of all sets; each as often as the weights say."""
+    parts = [
+        Part(
+            one.name,
+            build_dataset(
+                one.cases,
+                encoder,
+                config.labels,
+                one.image_root,
+                loaded.image_settings,
+                max_positions(loaded),
+                config.tiles,
+            ),
+        )
+        for one in sets
+    ]
+    if len(parts) == 1 and not config.mix.is_weighted:
+        return parts[0].dataset
+    return MixedDataset(parts, config.mix, config.seed)
 
 
 def is_resharded(start: Path | None) -> bool:
@@ -225,7 +275,9 @@ def max_positions(loaded: LoadedModel) -> int:
     return int(loaded.model.config.get_text_config().max_position_embeddings)
 
 
-def packed(dataset: StepDataset, settings: PackingSettings) -> StepDataset | PackedDataset:
+def packed(
+    dataset: StepDataset | MixedDataset, settings: PackingSettings
+) -> StepDataset | MixedDataset | PackedDataset:
     """The data set as rows of trees, unless one solution is to have a row."""
     if settings.kind == "none":
         return dataset
@@ -242,7 +294,9 @@ def _counts(validation_set: StepDataset | None) -> dict[str, Any]:
     return {} if validation_set is None else {"validation": validation_set.counts.to_json()}
 
 
-def show_first_batch(folder: Path, dataset: StepDataset, loaded: LoadedModel, label_tokens: LabelTokens) -> None:
+def show_first_batch(
+    folder: Path, dataset: StepDataset | MixedDataset, loaded: LoadedModel, label_tokens: LabelTokens
+) -> None:
     """Two examples as the model reads them, coloured by label, on the terminal and in preview.txt."""
     if not is_first_process():
         return

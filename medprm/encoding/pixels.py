@@ -13,12 +13,13 @@ import numpy as np
 from medprm.cases.schema import Case, Image
 from medprm.encoding.settings import TileSettings
 from medprm.encoding.tile_cache import TileCache
-from medprm.images.files import read_image_bytes, resolve_image
+from medprm.images.files import DEFAULT_LIMITS, check_pixel_budget, read_image_bytes, resolve_image
 from medprm.images.load import decode_image, read_size
 from medprm.images.settings import ImageSettings
 from medprm.images.tiles import count_tiles, pixel_values, split_tiles
 
 MID_GREY = 128
+MAX_REMEMBERED_SIZES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ class PixelLoader:
         if settings.max_tiles == 1:
             return 1
         if image.path not in self._sizes:
-            self._sizes[image.path] = read_size(resolve_image(self.root, image.path))
+            if len(self._sizes) >= MAX_REMEMBERED_SIZES:
+                self._sizes.clear()
+            path = resolve_image(self.root, image.path)
+            size = read_size(path)
+            check_pixel_budget(*size, path, DEFAULT_LIMITS)
+            self._sizes[image.path] = size
         return count_tiles(*self._sizes[image.path], settings)
 
     def _settings(self, case: Case) -> ImageSettings:
@@ -94,6 +100,6 @@ class PixelLoader:
 
 
 def _cut(data: bytes, path: Path, frame: int | None, settings: ImageSettings) -> np.ndarray:
-    picture = decode_image(data, path, frame).image
+    picture = decode_image(data, path, frame, windows=settings.windows).image
     tiles = split_tiles(picture, settings.tile_size, settings.max_tiles, settings.use_thumbnail)
     return np.stack([np.asarray(one) for one in tiles])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from medprm.errors import InputError, check_choice, check_least
+from medprm.images.ct_windows import check_windows
 
 PROMPT_NAMES = ("medprm", "visualprm_paper", "visualprm_v1")
 HISTORIES = ("plus", "labels")
@@ -22,6 +23,9 @@ class EncodingSettings:
     use_documents: bool = True
     # Inputs taken away for control experiments: any of images (made mid-grey), context, documents.
     blank: list[str] = field(default_factory=list)
+    # CT slices in Hounsfield units through one window (grey) or three (red, green, blue), by name or as center/width,
+    # such as [lung,mediastinum,bone]; empty: the file's own window. Every image must then be a DICOM file of a CT.
+    ct_windows: list[str] = field(default_factory=list)
     # Limit of all text of a sequence, documents included [tokens].
     max_text_tokens: int = 4096
     # Limit of the documents of a sequence [tokens]; over it the last documents are dropped, whole.
@@ -34,6 +38,7 @@ class EncodingSettings:
         check_choice("encoding.history", self.history, HISTORIES)
         for blank in self.blank:
             check_choice("encoding.blank", blank, BLANKS)
+        check_windows(self.ct_windows)
         for name in ("max_text_tokens", "max_image_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"encoding.{name} is {getattr(self, name)}; expected 1 or more tokens")

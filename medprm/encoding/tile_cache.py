@@ -39,6 +39,8 @@ class TileCache:
         """Where the tiles of these bytes are, or would be."""
         digest = hashlib.sha256(data)
         how = [RENDERING, frame, settings.tile_size, settings.max_tiles, settings.use_thumbnail]
+        if settings.windows:  # else as before there were any, so that older folders stay of use
+            how.append(list(settings.windows))
         digest.update(json.dumps(how).encode())
         name = digest.hexdigest()
         return self.folder / name[:2] / f"{name}.npy"

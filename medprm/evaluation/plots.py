@@ -124,6 +124,27 @@ def calibration_plot(steps: JudgedSteps) -> str:
     return _svg("calibration", "Calibration: share of correct steps against step score", draw)
 
 
+def threshold_plot(sweep: Mapping[str, Any], chosen: float) -> str:
+    """Macro F1 against the threshold on both splits; what the test labels would have chosen is marked as a bound."""
+
+    def draw(axes: Axes) -> None:
+        points = sweep["points"]
+        for split, colour, dashes in (("validation", ORANGE, "--"), ("test", BLUE, "-")):
+            found = [(one["threshold"], one[split]) for one in points if split in one]
+            if found:
+                axes.plot(*zip(*found, strict=True), dashes, color=colour, linewidth=1.6, label=split)
+        axes.axvline(chosen, color=INK, linestyle=":", linewidth=1.4, label=f"chosen {chosen:.3f}")
+        best = sweep["test_tuned"]
+        label = f"tuned on test, {best['macro_f1']:.3f}: a bound"
+        axes.plot([best["threshold"]], [best["macro_f1"]], "x", color=VERMILION, markersize=8, label=label)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel("threshold on the step score")
+        axes.set_ylabel("macro F1")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+    return _svg("sweep", "Macro F1 against the threshold, on validation and on test", draw)
+
+
 def confusion_plot(steps: JudgedSteps, threshold: float) -> str:
     """Counts of true against predicted labels; shades are shares of the true label."""
     tp, fp, fn, tn = confusion_rows(steps.is_correct, steps.scores >= threshold).sum(axis=0)

@@ -4,6 +4,7 @@ In: metrics, scored test solutions, their cases and a callable that gives a case
 that asks the network for nothing and runs no script. All text of records is escaped by the template.
 """
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from medprm import __version__
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import Case
 from medprm.evaluation import plots
+from medprm.evaluation.exports import export_tables
 from medprm.evaluation.pages import page_template
 from medprm.evaluation.scored import ScoredError, ScoredSolution, group_by_case
 from medprm.evaluation.settings import EvaluationSettings
@@ -21,6 +23,7 @@ from medprm.evaluation.shown_cases import CASE_RULE, CaseView, pick_cases, score
 from medprm.evaluation.steps import judged_steps
 from medprm.evaluation.table import (
     BASELINE_NAMES,
+    SELECTOR_NAMES,
     STEP_ROWS,
     baseline_cell,
     selector_title,
@@ -39,10 +42,13 @@ def write_report(
     title: str,
     notes: Sequence[str],
     settings: EvaluationSettings | None = None,
+    look_command: str | None = None,
+    versions: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page. `notes` are said at the top, such as that phantom data is not clinical data.
 
-    `image_png(case_id)` gives the images of a case, as PNG files in memory; it is asked only for the cases shown.
+    `look_command` is how to look through all cases (the review application). `image_png(case_id)`
+    gives the images of a case, as PNG files in memory; it is asked only for the cases shown.
     """
     settings = settings or EvaluationSettings()
     candidates = group_by_case(test)
@@ -56,14 +62,30 @@ def write_report(
         )
         for one in picked
     ]
-    _write_page(path, metrics, test, title, notes, views)
+    _write_page(path, metrics, test, title, notes, views, versions, look_command)
 
 
 def write_numbers_report(
-    path: Path, metrics: Mapping[str, Any], test: Sequence[ScoredSolution], title: str, notes: Sequence[str]
+    path: Path,
+    metrics: Mapping[str, Any],
+    test: Sequence[ScoredSolution],
+    title: str,
+    notes: Sequence[str],
+    versions: Mapping[str, Any] | None = None,
 ) -> None:
     """The page without its cases: numbers and plots alone, no id, text or image of a record."""
-    _write_page(path, metrics, test, title, notes, None)
+    _write_page(path, metrics, test, title, notes, None, versions)
+
+
+def versions_of(run: Mapping[str, Any]) -> dict[str, str]:
+    """What a report names of run.json: checkpoint, data, commit, packages."""
+    named = {"checkpoint": str(run["checkpoint"])} if "checkpoint" in run else {}
+    if "data" in run:
+        named["data"] = f"{run['data'].get('path')}, sha256 {str(run['data'].get('hash'))[:16]}"
+    if git := run.get("git"):
+        named["commit"] = f"{git['commit']}{' and changes' if git['dirty'] else ''}"
+    named["versions"] = ", ".join(f"{name} {one}" for name, one in run.get("versions", {}).items())
+    return {name: text for name, text in named.items() if text}
 
 
 def _write_page(
@@ -73,6 +95,8 @@ def _write_page(
     title: str,
     notes: Sequence[str],
     views: Sequence[CaseView] | None,
+    versions: Mapping[str, Any] | None,
+    look_command: str | None = None,
 ) -> None:
     page = page_template("report.html.j2").render(
         title=title,
@@ -80,17 +104,67 @@ def _write_page(
         metrics=metrics,
         headline=_headline(metrics),
         step_rows=_step_rows(metrics),
+        baseline_names=list(BASELINE_NAMES.values()),
         category_rows=_category_rows(metrics),
         best_of_n=_best_of_n_table(metrics),
         plots=_plots(metrics, test),
+        exports=_exports(metrics),
+        comparisons=metrics.get("comparisons", []),
+        selector_names=SELECTOR_NAMES,
+        parts=_part_tables(metrics),
+        calibration=metrics.get("calibration"),
+        sweep=metrics.get("threshold_sweep"),
+        published=metrics.get("published_protocol_words"),
+        published_rows=_published_rows(metrics),
+        versions=dict(versions or {}),
         cases=views,
         case_rule=CASE_RULE,
+        look_command=look_command,
         low_colour=score_colour(0.0),
         high_colour=score_colour(1.0),
         version=__version__,
     )
     with replaced_file(path) as draft:
         draft.write_text(page, encoding="utf-8")
+
+
+def _exports(metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Of each table: the texts to copy, and the CSV as an address that holds the file itself."""
+    return {
+        name: {
+            "csv": one.csv,
+            "latex": one.latex,
+            "file": "data:text/csv;base64," + base64.b64encode(one.csv.encode()).decode(),
+        }
+        for name, one in export_tables(metrics).items()
+    }
+
+
+def _part_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Step metrics by modality, place, length, error kind: whatever was measured beside the categories."""
+    tables = []
+    for section, by_name in metrics.items():
+        if section.startswith("by_") and section != "by_category" and by_name:
+            rows = [{"title": name, "numbers": numbers} for name, numbers in by_name.items()]
+            columns = list(dict.fromkeys(metric for row in rows for metric in row["numbers"]))[:4]
+            tables.append({"title": section.replace("_", " "), "columns": columns, "rows": rows})
+    return tables
+
+
+def _published_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The numbers of a published protocol that were measured here, flat."""
+    rows: list[dict[str, Any]] = []
+
+    def collect(found: Mapping[str, Any], path: str) -> None:
+        for name, value in found.items():
+            here = f"{path} · {name}" if path else name
+            if "low" in value:
+                rows.append({"title": here.replace("_", " "), "number": value})
+            else:
+                collect(value, here)
+
+    collect(metrics.get("published_protocol", {}), "")
+    return rows
 
 
 def _headline(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -157,6 +231,8 @@ def _plots(metrics: Mapping[str, Any], test: Sequence[ScoredSolution]) -> dict[s
     if "step_metrics" in metrics:
         steps, threshold = judged_steps(test), metrics["threshold"]
         drawn["calibration"] = plots.calibration_plot(steps)
+        if sweep := metrics.get("threshold_sweep"):
+            drawn["sweep"] = plots.threshold_plot(sweep, threshold)
         drawn["confusion"] = plots.confusion_plot(steps, threshold)
         drawn["scores"] = plots.score_histogram(steps, threshold)
     return {name: Markup(svg) for name, svg in drawn.items()}

@@ -15,8 +15,9 @@ from medprm.evaluation.votes import normalise_answer
 
 TRUTH_MARKS = {"correct": "✓", "incorrect": "✗", "neutral": "–", "unknown": "?"}
 CASE_RULE = (
-    "A third of the cases at random among those where the PRM's pick is right and the majority vote wrong, a third "
-    "among those where the PRM's pick is wrong although a right candidate was there, the rest at random among all "
+    "A quarter of the cases are the worst: the PRM's pick is wrong, and a right candidate scores lower by the widest "
+    "margin. A quarter are at random among those where the PRM's pick is right and the majority vote wrong, a quarter "
+    "among the others where the PRM's pick is wrong although a right candidate was there, the rest at random among all "
     "others; where a kind runs short, others take its place."
 )
 
@@ -83,24 +84,33 @@ def majority_of(candidates: Sequence[ScoredSolution], aggregation: str) -> Score
 def pick_cases(
     candidates: Mapping[str, Sequence[ScoredSolution]], aggregation: str, num_cases: int, seed: int
 ) -> list[PickedCase]:
-    """The cases to show, by `CASE_RULE`, in the order won, failed, others."""
+    """The cases to show, by `CASE_RULE`, in the order worst, won, failed, others."""
     kinds: dict[str, list[str]] = {"won": [], "failed": [], "other": []}
     for case_id, group in candidates.items():
         kinds[_kind(group, aggregation)].append(case_id)
     generator = np.random.default_rng(seed)
     shuffled = {kind: [ids[i] for i in generator.permutation(len(ids))] for kind, ids in kinds.items()}
-    share = num_cases // 3
-    taken = {"won": shuffled["won"][:share], "failed": shuffled["failed"][:share]}
-    taken["other"] = shuffled["other"][: num_cases - len(taken["won"]) - len(taken["failed"])]
+    share = num_cases // 4
+    worst = sorted(kinds["failed"], key=lambda one: -_margin(candidates[one], aggregation))[:share]
+    shuffled["failed"] = [one for one in shuffled["failed"] if one not in worst]
+    taken = {"worst": worst, "won": shuffled["won"][:share], "failed": shuffled["failed"][:share]}
+    taken["other"] = shuffled["other"][: num_cases - sum(map(len, taken.values()))]
     for kind in ("failed", "won"):
         room = num_cases - sum(map(len, taken.values()))
         taken[kind] = shuffled[kind][: len(taken[kind]) + room]
     titles = {
+        "worst": "worst: a wrong pick by the widest margin",
         "won": "PRM right, majority vote wrong",
         "failed": "PRM wrong although a right candidate was there",
         "other": "picked at random",
     }
     return [PickedCase(case_id, titles[kind]) for kind, ids in taken.items() for case_id in ids]
+
+
+def _margin(group: Sequence[ScoredSolution], aggregation: str) -> float:
+    """How far the best right candidate is below the pick."""
+    best_right = max(one.score(aggregation) for one in group if one.is_correct)
+    return pick_of(group, aggregation).score(aggregation) - best_right
 
 
 def _kind(group: Sequence[ScoredSolution], aggregation: str) -> str:
@@ -126,7 +136,7 @@ def view_case(
         case_id=case.case_id,
         kind=picked.kind,
         images=["data:image/png;base64," + base64.b64encode(png).decode("ascii") for png in image_png(case.case_id)],
-        context=_context_rows(case),
+        context=context_rows(case),
         question=case.question,
         options=list(case.options),
         reference="; ".join(dict.fromkeys(reference)),
@@ -136,7 +146,8 @@ def view_case(
     )
 
 
-def _context_rows(case: Case) -> list[tuple[str, str]]:
+def context_rows(case: Case) -> list[tuple[str, str]]:
+    """Name and value of what the clinical context says."""
     context = case.clinical_context
     rows: list[tuple[str, str]] = []
     for name in ("age", "age_group", "sex", "symptoms", "history", "vitals", "laboratory", "note"):

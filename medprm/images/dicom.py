@@ -6,23 +6,30 @@ inflation, pixels, and the size inside the compressed stream. Decoding is by pyd
 (JPEG 2000) and GDCM (JPEG, JPEG-LS). Source: DICOM PS3.3, PS3.5.
 """
 
-import io
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset, FileDataset, dcmread
+from pydicom import Dataset, FileDataset
 from pydicom.encaps import get_frame
-from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEG2000TransferSyntaxes, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    MPEGTransferSyntaxes,
+    RLELossless,
+)
 
 from medprm.images.codestream import is_complete, read_stream_size
+from medprm.images.ct import render_ct
+from medprm.images.dicom_file import one_line, open_dicom, told_as_image_error
 from medprm.images.files import DEFAULT_LIMITS, ImageError, check_pixel_budget, read_image_bytes
 from medprm.images.grey import render_grey
+from medprm.images.header import is_whole_slide
 from medprm.images.settings import ImageLimits
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -40,63 +47,68 @@ class DicomImage:
     applied: dict[str, Any] = field(default_factory=dict)
 
 
-def load_dicom(path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> DicomImage:
+def load_dicom(
+    path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS, windows: Sequence[str] = ()
+) -> DicomImage:
     """Read one frame, counted from 0; it must be named where the file holds several. Raises ImageError."""
-    return decode_dicom(read_image_bytes(path, limits), path, frame, limits)
+    return decode_dicom(read_image_bytes(path, limits), path, frame, limits, windows)
 
 
-def decode_dicom(data: bytes, path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> DicomImage:
-    """As `load_dicom`, from the file's bytes; `path` is for messages."""
-    try:
-        _refuse_inflation_bomb(data, path, limits)
-        dataset = dcmread(io.BytesIO(data), force=True)
+def decode_dicom(
+    data: bytes,
+    path: Path,
+    frame: int | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    windows: Sequence[str] = (),
+) -> DicomImage:
+    """As `load_dicom`, from the file's bytes; `path` is for messages.
+
+    `windows`: none (the file's own), or one or three CT windows (`hounsfield`), which only a CT in HU can be shown in.
+    """
+    return render_dicom(open_dicom(data, path, limits), path, frame, limits, windows)
+
+
+def render_dicom(
+    dataset: FileDataset,
+    path: Path,
+    frame: int | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    windows: Sequence[str] = (),
+) -> DicomImage:
+    """As `decode_dicom`, from what `open_dicom` gave."""
+    with told_as_image_error(path):
         frame = _check_header(dataset, path, frame, limits)
-        return _render(dataset, path, frame)
-    except ImageError:
-        raise
-    except RecursionError as error:
-        raise ImageError(f"{path}: sequences are nested too deeply; the file is damaged or hostile") from error
-    except MemoryError as error:
-        raise ImageError(f"{path}: does not fit into memory; use a smaller file or a larger machine") from error
-    # pydicom and its decoders raise some twenty unrelated types on a damaged file (AttributeError, struct.error, ...).
-    except Exception as error:
-        raise ImageError(
-            f"{path}: not a readable DICOM image ({_one_line(error)}); the file is damaged, export it again"
-        ) from error
+        return _render(dataset, path, frame, windows)
 
 
-def _refuse_inflation_bomb(data: bytes, path: Path, limits: ImageLimits) -> None:
-    """pydicom inflates a deflated file whole and without bound, so its size is measured before."""
-    stream = io.BytesIO(data)
-    stream.seek(132 if data[128:132] == b"DICM" else 0)
-    # Exactly how pydicom finds the end of the file meta group, so that both inflate the same bytes.
-    meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True, stop_when=_is_after_file_meta)
-    for tag in list(meta.keys())[:1]:
-        meta[tag]  # raises on a file meta group in implicit VR, which pydicom would read once more and otherwise
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return
-    inflater, num_bytes, chunk = zlib.decompressobj(-zlib.MAX_WBITS), 0, stream.read()
-    if chunk.startswith(b"\x00\x00"):
-        # pydicom would skip command elements (group 0000) here, and inflate other bytes than were measured.
-        raise ImageError(f"{path}: command elements before a deflated data set; convert to Explicit VR Little Endian")
-    while chunk and not inflater.eof:
-        num_bytes += len(inflater.decompress(chunk, 2**20))
-        chunk = inflater.unconsumed_tail
-        if num_bytes > limits.max_inflated_bytes:
-            raise ImageError(
-                f"{path}: the deflated content is larger than {limits.max_inflated_bytes:,} bytes; convert the file to "
-                "Explicit VR Little Endian, or raise ImageLimits.max_inflated_bytes if the file can be trusted"
-            )
+@dataclass(frozen=True)
+class StoredFrame:
+    """One frame as it is stored, (H, W) or (H, W, samples), with the data set that says what the values mean."""
+
+    values: np.ndarray
+    dataset: FileDataset
+    frame: int
 
 
-def _is_after_file_meta(tag: int, vr: str | None, length: int) -> bool:
-    return tag >> 16 != 2
+def decode_stored(
+    data: bytes, path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> StoredFrame:
+    """The stored values before any window, for a viewer that windows them itself; checks as in `decode_dicom`."""
+    dataset = open_dicom(data, path, limits)
+    with told_as_image_error(path):
+        frame = _check_header(dataset, path, frame, limits)
+        return StoredFrame(_decode_frame(dataset, path, frame)[0], dataset, frame)
 
 
 def _check_header(dataset: FileDataset, path: Path, frame: int | None, limits: ImageLimits) -> int:
     """The frame to decode, once the header has been found sane. Raises ImageError."""
     if not dataset.file_meta.get("TransferSyntaxUID"):
         raise ImageError(f"{path}: no Transfer Syntax UID (0002,0010), so the pixels cannot be read; export it again")
+    if dataset.file_meta.TransferSyntaxUID in MPEGTransferSyntaxes:
+        raise ImageError(
+            f"{path}: a video ({dataset.file_meta.TransferSyntaxUID.name} is not supported); convert the moment "
+            "that is meant to a still image"
+        )
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         kind = dataset.get("Modality") or "unknown"
         raise ImageError(
@@ -111,7 +123,13 @@ def _check_header(dataset: FileDataset, path: Path, frame: int | None, limits: I
             f"{path}: photometric interpretation {dataset.get('PhotometricInterpretation')!r}; expected one of "
             f"{', '.join((*GREY, *COLOUR, 'PALETTE COLOR'))}; convert the file to RGB"
         )
-    return _choose_frame(int(dataset.get("NumberOfFrames") or 1), frame, path)
+    num_frames = int(dataset.get("NumberOfFrames") or 1)
+    if frame is None and num_frames > 1 and is_whole_slide(dataset):
+        raise ImageError(
+            f"{path}: a whole-slide image of {num_frames} tiles, and no tile is the slide; export the region that is "
+            f"meant as PNG, or name one tile, frame 0 to {num_frames - 1}"
+        )
+    return _choose_frame(num_frames, frame, path)
 
 
 def _choose_frame(num_frames: int, frame: int | None, path: Path) -> int:
@@ -125,7 +143,7 @@ def _choose_frame(num_frames: int, frame: int | None, path: Path) -> int:
     return chosen
 
 
-def _render(dataset: FileDataset, path: Path, frame: int) -> DicomImage:
+def _render(dataset: FileDataset, path: Path, frame: int, windows: Sequence[str]) -> DicomImage:
     stored, decoder_name, photometric = _decode_frame(dataset, path, frame)
     syntax = dataset.file_meta.TransferSyntaxUID
     applied: dict[str, Any] = {
@@ -139,8 +157,10 @@ def _render(dataset: FileDataset, path: Path, frame: int) -> DicomImage:
     if dataset.PhotometricInterpretation in GREY:
         if stored.ndim != 2:
             raise ImageError(f"{path}: grey, but with {stored.shape[-1]} samples a pixel; the file is damaged")
-        rendered = render_grey(stored, dataset, frame)
+        rendered = render_ct(stored, dataset, frame, windows) if windows else render_grey(stored, dataset, frame)
         return DicomImage(rendered.pixels, applied | rendered.applied)
+    if windows:
+        raise ImageError(f"{path}: colour has no Hounsfield units; leave the windows out")
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         rgb = apply_color_lut(stored, dataset)
         return DicomImage(_scale_to_8_bits(rgb, rgb.dtype.itemsize * 8), applied)
@@ -176,7 +196,7 @@ def _decode_frame(dataset: FileDataset, path: Path, frame: int) -> tuple[np.ndar
             return array, plugin, str(properties["photometric_interpretation"])
         # Each plugin has its own errors; all of them are told if none succeeds.
         except Exception as error:
-            failures.append(_one_line(error).rpartition("all available plugins: ")[2])
+            failures.append(one_line(error).rpartition("all available plugins: ")[2])
     raise ImageError(
         f"{path}: {syntax.name}, {dataset.get('BitsStored')} bits, could not be decoded ({'; '.join(failures)}); "
         f"the file is damaged, or needs another decoder{_missing(decoder)}"
@@ -224,8 +244,3 @@ def _check_compressed_frame(dataset: Dataset, path: Path, frame: int) -> None:
         )
     if not is_complete(stream):
         raise ImageError(f"{path}: frame {frame} is cut off (no end marker); the file is damaged, copy it again")
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no further word"
-    return f"{type(error).__name__}: {text[:300]}"

@@ -31,13 +31,8 @@ class Lut(NamedTuple):
 
 def render_grey(stored: np.ndarray, dataset: Dataset, frame: int) -> Rendered:
     """One frame of MONOCHROME1 or MONOCHROME2 as shown. Raises ValueError where the file's attributes make no sense."""
-    is_padding = _padding_mask(stored, dataset)
-    if is_padding.all():
-        raise ValueError("every pixel has the padding value (PixelPaddingValue)")
-    values, modality = _apply_modality(stored, _group(dataset, frame, "PixelValueTransformationSequence"))
-    if not np.isfinite(values).all():
-        raise ValueError("pixel values are not finite after rescaling")
-    share, window = _apply_voi(values, _group(dataset, frame, "FrameVOILUTSequence"), ~is_padding)
+    values, is_padding, modality = modality_values(stored, dataset, frame)
+    share, window = apply_voi(values, functional_group(dataset, frame, "FrameVOILUTSequence"), ~is_padding)
     is_inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     pixels = np.rint((1.0 - share if is_inverted else share) * 255.0).astype(np.uint8)
     pixels[is_padding] = 0
@@ -47,10 +42,33 @@ def render_grey(stored: np.ndarray, dataset: Dataset, frame: int) -> Rendered:
         "inverted": is_inverted,
         "num_padding_pixels": int(is_padding.sum()),
     }
+    contradiction = _contradicting_shape(dataset, is_inverted)
+    if contradiction:
+        applied["contradiction"] = contradiction
     return Rendered(pixels, applied)
 
 
-def _group(dataset: Dataset, frame: int, name: str) -> Dataset:
+def modality_values(stored: np.ndarray, dataset: Dataset, frame: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Values (H, W) after modality LUT or rescale (HU for CT), which of them are padding, and what was applied."""
+    is_padding = padding_mask(stored, dataset)
+    if is_padding.all():
+        raise ValueError("every pixel has the padding value (PixelPaddingValue)")
+    values, modality = apply_modality(stored, functional_group(dataset, frame, "PixelValueTransformationSequence"))
+    if not np.isfinite(values).all():
+        raise ValueError("pixel values are not finite after rescaling")
+    return values, is_padding, modality
+
+
+def _contradicting_shape(dataset: Dataset, is_inverted: bool) -> str | None:
+    """PS3.3 C.8.11.3.1.2: INVERSE goes with MONOCHROME1, IDENTITY with MONOCHROME2. The photometric one is shown."""
+    shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()
+    if not shape or shape == ("INVERSE" if is_inverted else "IDENTITY"):
+        return None
+    photometric = dataset.PhotometricInterpretation
+    return f"PresentationLUTShape {shape} with {photometric}; shown as {photometric}"
+
+
+def functional_group(dataset: Dataset, frame: int, name: str) -> Dataset:
     """The item of an enhanced multi-frame object that holds this frame's attributes, or the dataset itself."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
@@ -61,7 +79,7 @@ def _group(dataset: Dataset, frame: int, name: str) -> Dataset:
     return dataset
 
 
-def _padding_mask(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+def padding_mask(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     first = dataset.get("PixelPaddingValue")
     if not isinstance(first, int) or stored.dtype.kind not in "iu":
         return np.zeros(stored.shape, dtype=bool)
@@ -77,7 +95,7 @@ def _as_stored(value: int, dtype: np.dtype) -> int:
     return value - (1 << num_bits) if dtype.kind == "i" and value >> (num_bits - 1) else value
 
 
-def _apply_modality(stored: np.ndarray, holder: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
+def apply_modality(stored: np.ndarray, holder: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
     if holder.get("ModalityLUTSequence"):
         lut = _read_lut(holder.ModalityLUTSequence[0], bool(stored.min() < 0))
         return _look_up(stored, lut).astype(np.float64), {"kind": "lut", "num_bits": lut.num_bits}
@@ -89,10 +107,13 @@ def _apply_modality(stored: np.ndarray, holder: Dataset) -> tuple[np.ndarray, di
     intercept = 0.0 if intercept is None else float(intercept)
     if slope == 0.0:
         raise ValueError("RescaleSlope is 0, which makes every pixel equal; correct the tag")
-    return values * slope + intercept, {"kind": "rescale", "slope": slope, "intercept": intercept}
+    record = {"kind": "rescale", "slope": slope, "intercept": intercept}
+    if holder.get("RescaleType"):
+        record["rescale_type"] = str(holder.RescaleType)
+    return values * slope + intercept, record
 
 
-def _apply_voi(values: np.ndarray, holder: Dataset, is_valid: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def apply_voi(values: np.ndarray, holder: Dataset, is_valid: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """Modality values -> share of white in [0, 1]."""
     if holder.get("VOILUTSequence"):
         lut = _read_lut(holder.VOILUTSequence[0], bool(values.min() < 0))

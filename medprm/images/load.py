@@ -12,6 +12,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -41,25 +42,38 @@ class LoadedImage(NamedTuple):
     applied: dict[str, Any]
 
 
-def load_image(path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
-    """One image as RGB. `frame` counts from 0; it must be named where a DICOM file has several. Raises ImageError."""
-    return open_image(path, frame, limits).image
+def load_image(
+    path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS, windows: Sequence[str] = ()
+) -> Image.Image:
+    """One image as RGB. `frame` counts from 0; it must be named where a DICOM file has several. Raises ImageError.
+
+    `windows`: one or three CT windows (`hounsfield`), refused where the file is no CT in Hounsfield units.
+    """
+    return open_image(path, frame, limits, windows).image
 
 
-def open_image(path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> LoadedImage:
+def open_image(
+    path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS, windows: Sequence[str] = ()
+) -> LoadedImage:
     """As `load_image`, with the record of what was applied (window, inversion, decoder, ...)."""
     path = Path(path)
-    return decode_image(read_image_bytes(path, limits), path, frame, limits)
+    return decode_image(read_image_bytes(path, limits), path, frame, limits, windows)
 
 
 def decode_image(
-    data: bytes, path: Path, frame: int | None = None, limits: ImageLimits = DEFAULT_LIMITS
+    data: bytes,
+    path: Path,
+    frame: int | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    windows: Sequence[str] = (),
 ) -> LoadedImage:
     """The same from the bytes of a file; `path` names it in errors."""
     file_format = sniff_format(data, path)
     if file_format == "dicom":
-        dicom = decode_dicom(data, path, frame, limits)
+        dicom = decode_dicom(data, path, frame, limits, windows)
         return LoadedImage(Image.fromarray(dicom.pixels).convert("RGB"), dicom.applied)
+    if windows:
+        raise ImageError(f"{path}: a {file_format.upper()} has no Hounsfield units; leave the CT windows out")
     if frame not in (None, 0):
         raise ImageError(f"{path}: frame {frame} of a {file_format.upper()} file; it has one, frame 0")
     check = _check_png_header if file_format == "png" else _check_jpeg_header

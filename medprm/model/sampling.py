@@ -20,11 +20,15 @@ from medprm.model.loading import LoadedModel
 
 
 class Continuation(NamedTuple):
-    """A text that was drawn `count` times; `is_truncated`: it had not ended at the limit of tokens."""
+    """A text that was drawn `count` times; `is_truncated`: it had not ended at the limit of tokens.
+
+    `num_tokens` were sampled for one draw of it, the end of turn included.
+    """
 
     text: str
     count: int
     is_truncated: bool
+    num_tokens: int
 
 
 class Prompt(NamedTuple):
@@ -93,8 +97,11 @@ def sample_continuations(
     temperature: float,
     max_new_tokens: int,
     seeds: Sequence[int],
+    stop: str | None = None,
 ) -> list[list[Continuation]]:
     """`num` independent continuations of each prompt; `seeds` has one number a prompt.
+
+    With `stop` a text also ends with the first token that has it, which stays at its end.
 
     A prompt has random numbers of its own, so its texts do not depend on what else is asked for (but for a token whose
     chance another padding moves across a random number: sums in float32 differ by about 1e-6).
@@ -102,6 +109,7 @@ def sample_continuations(
     assert temperature >= 0 and len(prompts) == len(seeds)
     logits, cache, mask = _side_by_side(prompts)
     end = token_id(loaded.tokenizer, INTERNVL2_5.end)
+    ends = torch.tensor([end, *_tokens_with(loaded, stop)])
     size = len(prompts)
     draws = _Draws(
         torch.arange(size).repeat_interleave(num),
@@ -118,7 +126,7 @@ def sample_continuations(
         parent, token = names // logits.shape[1], names % logits.shape[1]
         draws, texts = draws._replace(row=row), torch.cat([texts[parent], token[:, None]], dim=1)
         is_last = length == max_new_tokens
-        has_ended = torch.eq(token, end)
+        has_ended = torch.isin(token, ends)
         _collect(loaded, draws, texts, has_ended, False, found)
         if is_last:
             _collect(loaded, draws, texts, ~has_ended, True, found)
@@ -141,6 +149,18 @@ def sample_continuations(
         )
         logits = loaded.model.lm_head(out.last_hidden_state[:, -1])  # type: ignore[operator]
     return found
+
+
+def _tokens_with(loaded: LoadedModel, stop: str | None) -> list[int]:
+    """The tokens whose text has `stop`; the vocabulary is looked through once for each model."""
+    if stop is None:
+        return []
+    known: dict[str, list[int]] = loaded.__dict__.setdefault("_tokens_with", {})
+    if stop not in known:
+        tokenizer = loaded.tokenizer
+        known[stop] = [number for number in range(len(tokenizer)) if stop in str(tokenizer.decode([number]))]
+        assert known[stop], f"no token has {stop!r}"
+    return known[stop]
 
 
 def _uniforms(seed: int, num: int, num_steps: int) -> np.ndarray:
@@ -192,4 +212,4 @@ def _collect(
     owners = torch.zeros(len(texts), dtype=torch.long).scatter(0, draws.row, draws.owner)
     for row in torch.nonzero(chosen).squeeze(1).tolist():
         text = str(loaded.tokenizer.decode(texts[row].tolist(), skip_special_tokens=True))
-        found[int(owners[row])].append(Continuation(text, int(counts[row]), is_truncated))
+        found[int(owners[row])].append(Continuation(text, int(counts[row]), is_truncated, texts.shape[1]))

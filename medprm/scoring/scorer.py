@@ -53,6 +53,8 @@ class StepScorer:
         self.max_row_tokens = max_row_tokens
         self.label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, labels)
         self.image_settings = loaded.image_settings
+        # What the checkpoint says of itself: the aggregation and the threshold chosen on validation, among others.
+        self.prm = dict(loaded.prm or {})
         self.device = next(self.model.parameters()).device
         self.max_positions = int(self.model.config.get_text_config().max_position_embeddings)
         if encoder.chat.has_images:
@@ -148,7 +150,8 @@ class StepScorer:
     def _pixels(self, root: Path) -> PixelLoader:
         if root not in self._pixel_loaders:
             is_blank = "images" in self.encoder.settings.blank
-            self._pixel_loaders[root] = PixelLoader(root, self.image_settings, is_blank, self._tiles)
+            settings = replace(self.image_settings, windows=tuple(self.encoder.settings.ct_windows))
+            self._pixel_loaders[root] = PixelLoader(root, settings, is_blank, self._tiles)
         return self._pixel_loaders[root]
 
 

@@ -2,19 +2,23 @@
 
 In: cases with solutions, the encoder, label settings. Out: `StepDataset` (map-style) and its counts. All texts are
 encoded once at the start, so that what is over budget is known before training; a missing image file raises then, too.
-A solution that cannot be trained on is refused and counted by reason; nothing takes its place.
+A solution that cannot be trained on is refused and counted by reason; nothing takes its place. Of cases that stay in
+their file (`medprm.cases.stored`) only the places are kept.
 """
 
 import logging
+from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard, overload
 
+import numpy as np
 from torch.utils.data import Dataset
 
 from medprm.cases.schema import Case, CaseSolutions, Solution
+from medprm.cases.stored import ChosenCases, StoredCases
 from medprm.encoding.collator import Example
 from medprm.encoding.encoder import Encoded, Encoder, check_positions
 from medprm.encoding.pixels import PixelLoader
@@ -58,12 +62,44 @@ class TrainingItem(NamedTuple):
     targets: Targets
 
 
+class StoredItems(Sequence[TrainingItem]):
+    """Items of cases that stay in their file, read when asked for; the last case stays in memory."""
+
+    def __init__(self, cases: StoredCases | ChosenCases, labels: LabelSettings) -> None:
+        self.cases = cases
+        self.labels = labels
+        self._places = array("q")  # case and solution of each item, one after the other
+        self._last: tuple[int, CaseSolutions] | None = None
+
+    def __len__(self) -> int:
+        return len(self._places) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TrainingItem]: ...
+    def __getitem__(self, index: int | slice) -> TrainingItem | Sequence[TrainingItem]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        number, solution_number = self._places[2 * place], self._places[2 * place + 1]
+        if self._last is None or self._last[0] != number:
+            self._last = number, self.cases[number]
+        case, solutions = self._last[1]
+        solution = solutions[solution_number]
+        return TrainingItem(case, solution, step_targets(solution, self.labels))
+
+    def add(self, number: int, solution_number: int) -> None:
+        """A solution by its place."""
+        self._places.extend((number, solution_number))
+
+
 class StepDataset(Dataset[Example]):
-    """One example per solution."""
+    """One example per solution. `groups[i]` is the number of item i's case."""
 
     def __init__(
         self,
-        items: list[TrainingItem],
+        items: list[TrainingItem] | StoredItems,
         counts: DatasetCounts,
         encoder: Encoder,
         labels: LabelSettings,
@@ -74,17 +110,28 @@ class StepDataset(Dataset[Example]):
         self.encoder = encoder
         self.labels = labels
         self.pixels = pixels
+        self.groups = array("q")
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Example:
-        item = self.items[index]
-        return Example(self.encode(index), self.pixels.load(item.case).values, item.targets)
+        return Example(self.encode(index), self.load_pixels(index), self.item(index).targets)
+
+    def item(self, index: int) -> TrainingItem:
+        return self.items[index]
+
+    def load_pixels(self, index: int) -> np.ndarray | None:
+        """The tiles of the item's case (tiles, 3, H, W) float32; None where it has no image."""
+        return self.pixels.load(self.item(index).case).values
 
     def encode(self, index: int) -> Encoded:
         """The ids of one solution; no pixel is read."""
-        case, solution, targets = self.items[index]
+        return self.encode_item(self.item(index))
+
+    def encode_item(self, item: TrainingItem) -> Encoded:
+        """The same of an item that is at hand."""
+        case, solution, targets = item
         history = history_texts(targets, self.labels) if self.encoder.settings.history == "labels" else None
         return self.encoder.encode(case, solution.step_texts, self.pixels.count(case), history)
 
@@ -105,21 +152,29 @@ def build_dataset(
     """
     counts = DatasetCounts(num_cases=len(cases))
     refused: Counter[str] = Counter()
+    image_settings = replace(image_settings, windows=tuple(encoder.settings.ct_windows))
     pixels = PixelLoader(root, image_settings, "images" in encoder.settings.blank, tiles)
-    dataset = StepDataset([], counts, encoder, labels, pixels)
-    for case, solutions in cases:
+    stored = StoredItems(cases, labels) if is_stored(cases) else None
+    items: list[TrainingItem] = []
+    dataset = StepDataset(items if stored is None else stored, counts, encoder, labels, pixels)
+    for number, (case, solutions) in enumerate(cases):
         _check_files(case, root)
-        for solution in solutions:
+        for solution_number, solution in enumerate(solutions):
             counts.num_solutions_read += 1
             targets = step_targets(solution, labels)
             if reason := _refusal(solution, targets):
                 refused[reason] += 1
                 continue
-            dataset.items.append(TrainingItem(case, solution, targets))
-            encoded = dataset.encode(len(dataset) - 1)
+            item = TrainingItem(case, solution, targets)
+            if stored is None:
+                items.append(item)
+            else:
+                stored.add(number, solution_number)
+            dataset.groups.append(number)
+            encoded = dataset.encode_item(item)
             if max_positions is not None:
                 check_positions(encoded, max_positions, f"case {case.case_id} solution {solution.solution_id}")
-            _count(counts, dataset.items[-1], encoded, labels)
+            _count(counts, item, encoded, labels)
     counts.refused = dict(refused)
     for reason, number in refused.items():
         logger.warning("%d of %d solutions refused: %s", number, counts.num_solutions_read, reason)
@@ -131,6 +186,11 @@ def build_dataset(
             f"({counts.refused}); labels.kind={labels.kind} finds no label in them; choose another kind or annotate"
         )
     return dataset
+
+
+def is_stored(cases: Sequence[CaseSolutions]) -> TypeGuard[StoredCases | ChosenCases]:
+    """Whether the cases stay in their file."""
+    return isinstance(cases, StoredCases) or (isinstance(cases, ChosenCases) and is_stored(cases.cases))
 
 
 def _refusal(solution: Solution, targets: Targets) -> str | None:

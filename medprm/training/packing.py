@@ -16,6 +16,7 @@ from medprm.encoding.collator import Row, TreeExample
 from medprm.encoding.rows import plan_rows
 from medprm.encoding.tree import build_tree
 from medprm.training.dataset import StepDataset
+from medprm.training.mixture import MixedDataset
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 class PackedDataset(Dataset[Row]):
     """`rows[i]` are the trees of row i, each a list of indices into `solutions`."""
 
-    solutions: StepDataset
+    solutions: StepDataset | MixedDataset
     rows: Sequence[Sequence[Sequence[int]]]
 
     def __len__(self) -> int:
@@ -35,13 +36,12 @@ class PackedDataset(Dataset[Row]):
 
     def _tree(self, group: Sequence[int]) -> TreeExample:
         encoded = [self.solutions.encode(index) for index in group]
-        items = [self.solutions.items[index] for index in group]
-        values = self.solutions.pixels.load(items[0].case).values
-        return TreeExample(build_tree(encoded), values, tuple(one.targets for one in items))
+        targets = tuple(self.solutions.item(index).targets for index in group)
+        return TreeExample(build_tree(encoded), self.solutions.load_pixels(group[0]), targets)
 
 
 def pack_dataset(
-    solutions: StepDataset, kind: str, max_row_tokens: int, max_tree_solutions: int | None = None
+    solutions: StepDataset | MixedDataset, kind: str, max_row_tokens: int, max_tree_solutions: int | None = None
 ) -> PackedDataset:
     """All solutions of the data set in rows of about `max_row_tokens`; `kind` is tree or sequence.
 
@@ -55,9 +55,9 @@ def pack_dataset(
     return PackedDataset(solutions, rows)
 
 
-def _by_case(solutions: StepDataset) -> list[list[int]]:
+def _by_case(solutions: StepDataset | MixedDataset) -> list[list[int]]:
     """The indices of each case's solutions, cases in the order of their first."""
-    indices: dict[str, list[int]] = defaultdict(list)
-    for index, item in enumerate(solutions.items):
-        indices[item.case.case_id].append(index)
+    indices: dict[int, list[int]] = defaultdict(list)
+    for index, group in enumerate(solutions.groups):
+        indices[group].append(index)
     return list(indices.values())

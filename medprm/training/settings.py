@@ -11,6 +11,68 @@ from medprm.model.settings import TREE_ATTENTION
 
 STRATEGIES = ("no", "steps", "epoch")
 PACKINGS = ("tree", "sequence", "none")
+SELECTIONS = ("none", "bis", "random")
+MAX_WEIGHT = 100.0
+
+
+@dataclass
+class SelectionSettings:
+    """Which labelled solutions are trained on."""
+
+    # none (all), bis (the most informative by the labels that they have, arXiv 2602.04145) or random (its control).
+    kind: str = "none"
+    # Share of the solutions of each source (metadata.source) that is kept, in (0, 1].
+    share: float = 1.0
+    # Of the draw, and of ties; null: the run's seed.
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("selection.kind", self.kind, SELECTIONS)
+        if not 0.0 < self.share <= 1.0:
+            raise InputError(f"selection.share is {self.share}; expected above 0, and 1 at most")
+        if self.kind == "none" and (self.share != 1.0 or self.seed is not None):
+            raise InputError(
+                "selection.share or seed is set with selection.kind=none, which keeps all; choose bis or random"
+            )
+
+
+@dataclass
+class MixSettings:
+    """Several sets in one run, and how often their solutions are seen."""
+
+    # Name -> data folder whose train split is trained on beside that of `data`: +mix.sets.NAME=FOLDER.
+    sets: dict[str, str] = field(default_factory=dict)
+    # Name of a set (or data.name) -> how often an epoch sees each of its solutions; 1 where it is not named.
+    weights: dict[str, float] = field(default_factory=dict)
+    # metadata.source -> the same for the cases of one source, in whichever set.
+    source_weights: dict[str, float] = field(default_factory=dict)
+    # Solutions with an incorrect step are seen this many times as often.
+    upsample_incorrect: float = 1.0
+    # Train splits stay in their files (.jsonl) and are read when needed: for sets larger than memory.
+    streaming: bool = False
+
+    def __post_init__(self) -> None:
+        for name, weight in [*self.weights.items(), *self.source_weights.items()]:
+            if not 0.0 < weight <= MAX_WEIGHT:
+                raise InputError(f"mix weight {name}={weight}; expected above 0 and {MAX_WEIGHT:g} at most")
+        if not 0.0 < self.upsample_incorrect <= MAX_WEIGHT:
+            raise InputError(
+                f"mix.upsample_incorrect is {self.upsample_incorrect}; expected above 0 and {MAX_WEIGHT:g} at most"
+            )
+
+    def check_names(self, main: str) -> None:
+        """InputError where a set has the name of the main one, or a weight that of none."""
+        if main in self.sets:
+            raise InputError(f"mix.sets.{main}: data.name is {main}, too; give one of them another name")
+        for name in self.weights:
+            if name != main and name not in self.sets:
+                raise InputError(f"mix.weights.{name}: no such set; expected one of {', '.join([main, *self.sets])}")
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether anything is seen other than once."""
+        factors = [*self.weights.values(), *self.source_weights.values(), self.upsample_incorrect]
+        return any(one != 1.0 for one in factors)
 
 
 @dataclass

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from medprm.cases.folder import SPLITS, open_data
+from medprm.cases.formats.table import READ_FORMATS
+from medprm.cases.sets.table import REFUSED, SETS
 from medprm.cases.splits import check_leakage
 from medprm.commands.make_records import main
 from medprm.images.files import resolve_image
@@ -130,3 +132,85 @@ def test_images_of_real_sets_are_found_from_a_relative_folder(
     for name in SPLITS:
         for item in data.split(name):
             assert all(resolve_image(data.image_root, image.path).is_file() for image in item.case.all_images)
+
+
+def _medqa(folder: Path, num_questions: int = 3) -> Path:
+    for word in ("train", "dev", "test"):
+        rows = [
+            {"question": f"{word} {number}?", "answer": "b", "answer_idx": "B", "meta_info": "step1",
+             "options": {"A": "a", "B": "b", "C": "c", "D": "d"}}
+            for number in range(num_questions)
+        ]  # fmt: skip
+        path = folder / "data_clean/questions/US/4_options" / f"phrases_no_exclude_{word}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_questions_without_solutions_keep_the_official_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = _medqa(tmp_path / "MedQA")
+    assert main(["medqa", "--from", str(tmp_path), "--to", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "medqa: 9 cases read, 9 kept, 0 refused\n  the set has 12,723 as published; this folder has 9" in shown
+    data = open_data(tmp_path / "out")
+    assert [len(data.split(name, require_steps=False)) for name in SPLITS] == [3, 3, 3]
+    about = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert (about["zone"], about["licence"], about["counts"]["cases_kept"]) == ("outside", "MIT", 9)
+    assert main(["medqa", "--from", str(source), "--to", str(tmp_path / "few"), "--limit", "2"]) == 0
+    assert len(open_data(tmp_path / "few").split("test", require_steps=False)) == 2
+    assert main(["medqa", "--from", str(source), "--to", str(tmp_path / "own"), "--resplit"]) == 0
+    own = open_data(tmp_path / "own")
+    assert [len(own.split(name, require_steps=False)) for name in SPLITS] == [5, 2, 2]
+    assert {item.case.metadata.split for item in own.split("test", require_steps=False)} == {None}
+
+
+def test_a_test_set_gives_a_test_split_alone(tmp_path: Path) -> None:
+    row = {"id": "math-0", "generator": "g", "problem": "Why?", "steps": ["a", "b"], "final_answer_correct": False}
+    (tmp_path / "math.json").write_text(json.dumps([row | {"label": 1}]))
+    assert main(["processbench", "--from", str(tmp_path / "math.json"), "--to", str(tmp_path / "out")]) == 0
+    data = open_data(tmp_path / "out")
+    assert [name for name in SPLITS if data.has(name)] == ["test"]
+    assert data.split("test")[0].solutions[0].labels == ["correct", "incorrect"]
+
+
+def test_a_leaking_official_split_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = "filename,label\nradiology_ai/CT/lung/normal/a.png,normal\n"
+    for word in ("train", "val", "test"):
+        (tmp_path / f"RadiologyAI_{word}.csv").write_text(table)
+    picture = tmp_path / "radiology_ai/CT/lung/normal/a.png"
+    picture.parent.mkdir(parents=True)
+    picture.touch()
+    assert main(["radimagenet", "--from", str(tmp_path), "--to", str(tmp_path / "out")]) == 2
+    assert "lies in two splits" in (message := capsys.readouterr().err)
+    assert "The official split leaks: --resplit leaves it aside" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_inside_a_table_are_written_below_the_records(tmp_path: Path) -> None:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    source = tmp_path / "path-vqa" / "data"
+    source.mkdir(parents=True)
+    for number, word in enumerate(("train", "validation", "test")):
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4), (80 * number, 0, 0)).save(buffer, format="PNG")
+        row = {"image": {"bytes": buffer.getvalue(), "path": None}, "question": "Where?", "answer": "liver"}
+        pq.write_table(pa.Table.from_pylist([row]), source / f"{word}-00000-of-00001.parquet")
+    assert main(["pathvqa", "--from", str(tmp_path), "--to", str(tmp_path / "out")]) == 0
+    data = open_data(tmp_path / "out")
+    for name in SPLITS:
+        (item,) = data.split(name, require_steps=False)
+        assert resolve_image(data.image_root, item.case.all_images[0].path).is_file()
+
+
+def test_the_list_names_every_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert {line.split()[0] for line in shown.splitlines()} == {*SETS, *READ_FORMATS, *REFUSED}
+    assert main(["radiology_qa", "--from", "x", "--to", "y"]) == 2

@@ -1,13 +1,16 @@
 """Images of a case: the same tiles each time, blanked to grey without a change of number, never replaced."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from studies import write_file
 from tiny import IMAGE_SETTINGS, TILE_SIZE, full_record, make_cases
 
 from medprm.encoding.pixels import PixelLoader
+from medprm.encoding.settings import EncodingSettings, TileSettings
 from medprm.errors import InputError
 
 
@@ -61,3 +64,18 @@ def test_a_missing_or_broken_file_raises(tmp_path: Path) -> None:
     (tmp_path / "case_1.png").write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"case_1\.png"):
         loader.load(full_record().case())
+
+
+def test_ct_windows_are_what_is_read_and_kept_apart_on_disk(tmp_path: Path) -> None:
+    write_file(tmp_path / "slice.dcm", Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    case = full_record(images=[{"path": "slice.dcm"}]).case()
+    kept = TileSettings(folder=str(tmp_path / "kept"))
+    own = PixelLoader(tmp_path, IMAGE_SETTINGS, kept=kept).load(case).values
+    through = replace(IMAGE_SETTINGS, windows=("lung", "mediastinum", "bone"))
+    colours = PixelLoader(tmp_path, through, kept=kept).load(case).values
+    assert own is not None and colours is not None
+    assert not np.array_equal(own, colours)
+    np.testing.assert_array_equal(colours, PixelLoader(tmp_path, through).load(case).values)
+    with pytest.raises(InputError, match="window 'lungs'"):
+        EncodingSettings(ct_windows=["lungs"])
+    assert EncodingSettings(ct_windows=["lung"]).ct_windows == ["lung"]

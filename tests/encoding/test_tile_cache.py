@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +32,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     original = pixels.decode_image
 
-    def count(data: bytes, path: Path, frame: int | None = None) -> object:
+    def count(data: bytes, path: Path, *how: Any, **named: Any) -> object:
         seen.append(path)
-        return original(data, path, frame)
+        return original(data, path, *how, **named)
 
     monkeypatch.setattr(pixels, "decode_image", count)
     return seen

@@ -272,7 +272,7 @@ def test_video_and_odd_colour_spaces_are_named(write_dicom, ramp: np.ndarray) ->
     dataset.file_meta.TransferSyntaxUID = MPEG4HP41
     dataset.PixelData = encapsulate([b"\x00\x00\x00\x18ftypmp42"])
     dataset.save_as(path := Path(str(dataset.filename)).with_name("video.dcm"))
-    with pytest.raises(ImageError, match=r"MPEG-4 .* is not supported; convert"):
+    with pytest.raises(ImageError, match=r"a video \(MPEG-4 .* is not supported\); convert"):
         load_dicom(path)
     with pytest.raises(ImageError, match="photometric interpretation 'HSV'; expected one of MONOCHROME1"):
         load_dicom(write_dicom(ramp, PhotometricInterpretation="HSV"))
@@ -323,3 +323,42 @@ def test_real_chest_film_is_shown_with_dark_lungs(real_data: Path) -> None:
     pixels = load_dicom(real_data / "dicom_pydicom_data" / "RG1_J2KI.dcm").pixels
     spine, lung = pixels[500:900, 880:960].mean(), pixels[500:700, 350:600].mean()
     assert spine > lung + 40
+
+
+def test_a_missing_preamble_changes_nothing(tmp_path: Path, write_dicom, ramp: np.ndarray) -> None:
+    path = write_dicom(ramp)
+    (bare := tmp_path / "bare.dcm").write_bytes(path.read_bytes()[132:])
+    assert np.array_equal(load_dicom(bare).pixels, load_dicom(path).pixels)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("shape", ["IDENTITY", "INVERSE"])
+def test_a_presentation_shape_that_contradicts_is_recorded(write_dicom, ramp, photometric: str, shape: str) -> None:
+    plain = load_dicom(write_dicom(ramp, PhotometricInterpretation=photometric)).pixels
+    image = load_dicom(write_dicom(ramp, PhotometricInterpretation=photometric, PresentationLUTShape=shape))
+    assert np.array_equal(image.pixels, plain), "the photometric interpretation decides"
+    agrees = (photometric == "MONOCHROME1") == (shape == "INVERSE")
+    assert ("contradiction" in image.applied) == (not agrees)
+
+
+def test_photometric_lies_are_refused(write_dicom, ramp: np.ndarray) -> None:
+    colour = np.zeros((8, 8, 3), dtype=np.uint8)
+    with pytest.raises(ImageError, match="grey, but with 3 samples"):
+        load_dicom(write_dicom(colour, PhotometricInterpretation="MONOCHROME2"))
+    for lie in ("RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR"):
+        with pytest.raises(ImageError, match=r"image\.dcm: "):
+            load_dicom(write_dicom(ramp, PhotometricInterpretation=lie))
+
+
+def test_of_several_windows_the_first_is_shown_and_said(write_dicom, ramp: np.ndarray) -> None:
+    several = load_dicom(write_dicom(ramp, WindowCenter=[1000, 3000], WindowWidth=[200, 400]))
+    one = load_dicom(write_dicom(ramp, WindowCenter=1000, WindowWidth=200))
+    assert np.array_equal(several.pixels, one.pixels)
+    assert several.applied["window"] == one.applied["window"]
+
+
+def test_a_whole_slide_is_refused_and_a_named_tile_is_not(real_data: Path) -> None:
+    path = real_data / "dicom_highdicom" / "sm_image.dcm"
+    with pytest.raises(ImageError, match="a whole-slide image of 25 tiles"):
+        load_dicom(path)
+    assert load_dicom(path, frame=7).pixels.shape == (10, 10, 3)

@@ -112,3 +112,22 @@ def test_a_text_without_an_end_is_truncated(loaded: LoadedModel, seen: tuple[Cas
     assert 0 < truncated <= 90
     longer = draw(loaded, seen, PREFIXES, 30, [1, 2, 3], max_new_tokens=40)
     assert sum(one.count for some in longer for one in some if one.is_truncated) < truncated
+
+
+def test_a_draw_that_stops_is_the_beginning_of_the_one_that_does_not(
+    loaded: LoadedModel, seen: tuple[Case, CasePixels]
+) -> None:
+    """The same random numbers: cut at the first token that has the text, and it says what it cost."""
+    prompts = read_prompts(loaded, *seen, [PREFIXES[0]])
+    tokenizer = loaded.tokenizer
+    asked = {"temperature": 1.0, "max_new_tokens": 6, "seeds": [4]}
+    (whole,) = sample_continuations(loaded, prompts, 30, **asked)
+    (stopped,) = sample_continuations(loaded, prompts, 30, **asked, stop="e")
+    assert sum(one.count for one in stopped) == 30
+    assert any("e" in one.text for one in stopped), "some draw stops"
+    begun = [one.text for one in whole]
+    for one in stopped:
+        assert any(text.startswith(one.text) for text in begun)
+        assert "e" not in one.text or "e" in tokenizer.decode(tokenizer.encode(one.text, add_special_tokens=False)[-1:])
+        assert one.is_truncated == (one.num_tokens == 6 and "e" not in one.text)
+    assert all(one.num_tokens <= 6 for one in [*whole, *stopped])

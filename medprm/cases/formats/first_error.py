@@ -11,7 +11,7 @@ from typing import Any
 
 from medprm.cases.formats.labels import first_error_labels, first_error_of, from_one_based, ruled_steps
 from medprm.cases.formats.mrben import STEP_START, merge_steps
-from medprm.cases.formats.reading import Labelled, Unusable, question_id, split_of
+from medprm.cases.formats.reading import Labelled, Unusable, question_id
 from medprm.cases.formats.writing import Writer, without_images
 from medprm.cases.rows import Row
 from medprm.cases.schema import Case, GoldStandard, Label, Metadata, Solution
@@ -91,11 +91,14 @@ def read_reasoneval(row: Row, left_out: Counter[str]) -> Iterator[Labelled]:
         yield _perturbed(row, left_out)
         return
     texts = ["\n".join(map(str, lines)) for lines in row.values("model_output_step_format")]
+    labels: list[Label]
     if "rating" in row.fields:
-        labels, rule = [_rating(one, row) for one in row.values("rating")], "reasoneval_redundancy"
+        labels = [_rating(one, row) for one in row.values("rating")]
+        rule = "reasoneval_redundancy"
     else:
         first_error = _first_error(row, list(range(1, len(texts) + 1)))
-        labels, rule = first_error_labels(len(texts), first_error), "reasoneval_first_error"
+        labels = first_error_labels(len(texts), first_error)
+        rule = "reasoneval_first_error"
     truth = row.fields.get("ground_truth_answer")
     correct = "model_output_answer_correctness"
     yield Labelled(
@@ -118,7 +121,8 @@ def _perturbed(row: Row, _left_out: Counter[str]) -> Labelled:
         repeated = row.integer("tags") + 1
         if not 0 < repeated < len(texts) or texts[repeated] != texts[repeated - 1]:
             raise Unusable("a repeated step that does not repeat the one before")
-        labels = [*["correct"] * repeated, "neutral", *["unknown"] * (len(texts) - repeated - 1)]
+        labels = first_error_labels(len(texts), repeated)
+        labels[repeated] = "neutral"
     else:
         raise Unusable(f"perturbed by {kind!r}, which makes no one step wrong")
     truth = row.fields.get("ground_truth_answer")
@@ -159,7 +163,7 @@ def _case(source: str, question: str, truth: str | None, licence: str | None, ro
     return Case(
         case_id=question_id(prefix, question, truth),
         modality="text",
-        metadata=Metadata(source=source, licence=licence, split=split_of(row.where)),
+        metadata=Metadata(source=source, licence=licence, split="test"),
         question=question,
         gold_standard=GoldStandard(answer=truth) if truth else None,
     )

@@ -5,6 +5,7 @@ Our turns put a case's images before its question; marks inside a question becom
 
 import re
 from collections import Counter
+from typing import Any
 
 from medprm.cases.parsing import RecordError
 from medprm.cases.rows import Row
@@ -25,7 +26,7 @@ def image_fields(row: Row, name: str = "image") -> tuple[Image, ...]:
         raise RecordError(f"{row.where}: {name} has a {error}") from None
 
 
-def case_images(images: tuple[Image, ...]) -> dict[str, object]:
+def case_images(images: tuple[Image, ...]) -> dict[str, Any]:
     """The fields of a case for its images: `image` for one, `images` for several."""
     if not images:
         return {}

@@ -5,6 +5,7 @@ Numbers in this room count from 0. A set that counts from 1 passes through `from
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from medprm.cases.formats.reading import Unusable
 from medprm.cases.schema import Label, RuleVerdict, Solution, Sources, Step
@@ -29,11 +30,13 @@ def to_one_based(place: int) -> int:
 
 def first_error_labels(num_steps: int, first_error: int | None) -> list[Label]:
     """(num_steps,): correct before the first error, incorrect there, unknown after it; None: all correct."""
+    before: list[Label] = ["correct"] * (num_steps if first_error is None else first_error)
     if first_error is None:
-        return ["correct"] * num_steps
+        return before
     if not 0 <= first_error < num_steps:
         raise Unusable("a first error outside the steps")
-    return [*["correct"] * first_error, "incorrect", *["unknown"] * (num_steps - first_error - 1)]
+    after: list[Label] = ["unknown"] * (num_steps - first_error - 1)
+    return [*before, "incorrect", *after]
 
 
 def first_error_of(solution: Solution) -> int | None:
@@ -42,7 +45,7 @@ def first_error_of(solution: Solution) -> int | None:
 
 
 def ruled_steps(
-    texts: Sequence[str], labels: Sequence[Label], rule: str, method: str, extras: Sequence[dict[str, object]] = ()
+    texts: Sequence[str], labels: Sequence[Label], rule: str, method: str, extras: Sequence[dict[str, Any]] = ()
 ) -> tuple[Step, ...]:
     """Steps whose one source is the set's own label, named `rule`; unknown ones have no verdict.
 
@@ -57,7 +60,7 @@ def ruled_steps(
     steps = []
     for place, (text, label) in enumerate(zip(texts, labels, strict=True)):
         verdicts = () if label == "unknown" else (RuleVerdict(verdict=label, rule=rule),)
-        extra = {"extra": extras[place]} if extras else {}
+        extra: dict[str, Any] = {"extra": extras[place]} if extras else {}
         steps.append(
             Step(
                 step_id=place,

@@ -34,7 +34,8 @@ def read_row(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:
     question = pieces[0][: begin.start()].strip()
     texts = [pieces[0][begin.start() :], *pieces[1:]]
     if tail.strip():
-        texts, labels = [*texts, tail], [*labels, "unknown"]
+        texts.append(tail)
+        labels.append("unknown")
     task = row.optional_text("task")
     case = Case(
         case_id=question_id("math_shepherd", question),

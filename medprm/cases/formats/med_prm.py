@@ -77,14 +77,14 @@ def write_med_prm(cases: Iterable[CaseSolutions], writer: Writer) -> Writing:
                 {
                     "question_id": case.case_id,
                     "data_source": case.metadata.source,
-                    "question": case.question if case.options else writer.statement(case),
+                    "question": writer.statement(case.model_copy(update={"options": ()})),
                     "options": list(case.options),
                     "correct_answer": gold_answer(case),
                     "related_docs": [document.text for document in case.documents],
                     "solutions": written,
                 }
             )
-    return Writing(rows, num_read, writer.refused, writer.changed)
+    return Writing(rows, num_read, writer.refused, +writer.changed)
 
 
 def _row_of(case: Case, solution: Solution, writer: Writer) -> dict[str, Any]:

@@ -90,11 +90,12 @@ def write_solutions(cases: Iterable[CaseSolutions], write_one: RowWriter, writer
     for case, solutions in cases:
         for solution in solutions:
             num_read += 1
+            writer.changed["documents, which the format does not hold"] += bool(case.documents)
             try:
                 rows.append(write_one(case, solution, writer))
             except Unusable as reason:
                 writer.refused[str(reason)] += 1
-    return Writing(rows, num_read, writer.refused, writer.changed)
+    return Writing(rows, num_read, writer.refused, +writer.changed)
 
 
 def without_images(case: Case) -> Case:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ EXPECTED = {
 }
 
 
+@cache
+def read_once(name: str, folder: Path) -> Reading:
+    return load_format(name, folder)
+
+
 def labels_of(reading: Reading) -> Counter[str]:
     return Counter(label for item in reading.cases for solution in item.solutions for label in solution.labels)
 
@@ -24,7 +30,7 @@ def labels_of(reading: Reading) -> Counter[str]:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_counts_and_label_histogram(name: str, real_data: Path) -> None:
     folder, num_cases, num_read, num_kept, histogram = EXPECTED[name]
-    reading = load_format(name, real_data / folder)
+    reading = read_once(name, real_data / folder)
     assert (len(reading.cases), reading.num_read, reading.num_kept) == (num_cases, num_read, num_kept)
     assert labels_of(reading) == histogram
     # One source a step, and the label is what it says.
@@ -48,7 +54,7 @@ def test_counts_and_label_histogram(name: str, real_data: Path) -> None:
 def test_mrbens_numbers_are_those_of_the_text(
     solution_id: str, place: int, opening: str, at_naive_place: str, real_data: Path
 ) -> None:
-    reading = load_format("mrben", real_data / "mrben_medicine")
+    reading = read_once("mrben", real_data / "mrben_medicine")
     solutions = {one.solution_id: one for item in reading.cases for one in item.solutions}
     solution = solutions[f"mrben_{solution_id}"]
     assert solution.labels.index("incorrect") == place
@@ -65,7 +71,7 @@ def test_mrbens_correctness_is_no_comparison_with_the_uncorrected_answer(real_da
     raw = json.loads((real_data / "mrben_medicine" / "medicine.json").read_text())
     rows = [row for rows in raw.values() for row in rows]
     assert sum(row["Ground_Truth_Answer"].strip() != row["Ground_Truth_Answer_Modified"].strip() for row in rows) == 123
-    reading = load_format("mrben", real_data / "mrben_medicine")
+    reading = read_once("mrben", real_data / "mrben_medicine")
     assert Counter(one.is_correct for item in reading.cases for one in item.solutions) == {False: 570, True: 257}
 
 
@@ -82,7 +88,7 @@ def test_mrbens_correctness_is_no_comparison_with_the_uncorrected_answer(real_da
 def test_medecs_sentence_ids_count_from_0(
     note: str, num_sentences: int, place: int | None, sentence: str, real_data: Path
 ) -> None:
-    reading = load_format("medec", real_data / "prm_medec")
+    reading = read_once("medec", real_data / "prm_medec")
     (solution,) = next(item.solutions for item in reading.cases if item.case.case_id == f"medec_{note}")
     assert len(solution.labels) == num_sentences
     wrong = [step for step in solution.solution_steps if step.label == "incorrect"]
@@ -91,7 +97,7 @@ def test_medecs_sentence_ids_count_from_0(
 
 
 def test_prm_clinics_steps_keep_their_problem(real_data: Path) -> None:
-    reading = load_format("prm_clinic", real_data / "prm_clinic")
+    reading = read_once("prm_clinic", real_data / "prm_clinic")
     (solution,) = next(item.solutions for item in reading.cases if item.case.case_id == "prm_clinic_Dialogue_G_0")
     first, second = solution.solution_steps[:2]
     assert first.content.startswith("Allergic Rhinitis\nAssessment: The patient presents")

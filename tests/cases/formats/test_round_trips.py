@@ -37,12 +37,14 @@ TEXT = st.text(
 
 @st.composite
 def solutions(draw: st.DrawFn, name: str) -> CaseSolutions:
-    labels = draw(st.lists(st.sampled_from(ALLOWED.get(name, ("correct", "incorrect"))), min_size=1, max_size=6))
+    labels: list[Label] = draw(
+        st.lists(st.sampled_from(ALLOWED.get(name, ("correct", "incorrect"))), min_size=1, max_size=6)
+    )
     if name in ("processbench", "prm800k"):
         first = labels.index("incorrect") if "incorrect" in labels else len(labels)
         labels = labels[: first + 1]
         if name == "processbench":
-            labels += ["unknown"] * draw(st.integers(0, 2)) if "incorrect" in labels else []
+            labels.extend("unknown" for _ in range(draw(st.integers(0, 2)) if "incorrect" in labels else 0))
     opening = "Step {}: {}" if name == "math_shepherd" else "{1}"
     steps = tuple(
         _step(place, opening.format(place + 1, draw(TEXT)), label, draw(st.integers(1, 16)))

@@ -1,0 +1,80 @@
+"""A scoring service over HTTP (medprm/serving): cases out, step scores back; every request passes the guard.
+
+In: a case, the steps or the text of each solution, images as files in memory. Out: one list of scores per solution.
+httpx is told to use no proxy and to follow no redirect. A service that is busy is asked again.
+"""
+
+import base64
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from medprm.cases.schema import Case, to_json
+from medprm.clients.chat import Message
+from medprm.clients.guard import Guard
+from medprm.clients.limits import backoff_seconds
+from medprm.errors import InputError
+
+MAX_ATTEMPTS = 6
+BUSY = (429, 503)
+
+
+class ServiceUnavailable(Exception):
+    """The service gave no answer, or was busy at every attempt."""
+
+
+class ScoringClient:
+    """One object serves many threads. `token` is sent as Authorization: Bearer."""
+
+    def __init__(self, url: str, guard: Guard, token: str | None = None, timeout_seconds: float = 120.0) -> None:
+        self.url, self.guard = url.rstrip("/"), guard
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(
+            trust_env=False, follow_redirects=False, verify=ssl.create_default_context(), timeout=timeout_seconds
+        )
+
+    def score(
+        self, case: Case, solutions: Sequence[Sequence[str] | str], images: Sequence[bytes] = ()
+    ) -> list[list[float]]:
+        """Step scores of each solution. InputError for what the service refuses (4xx), ServiceUnavailable else.
+
+        With `images`, PNG files, the case's paths are not sent; without, they must lie in the service's data root.
+        """
+        texts = [one if isinstance(one, str) else "\n".join(one) for one in solutions]
+        self.guard.check(case, self.url, [Message("user", text) for text in texts[:-1]])
+        self.guard.check(case, self.url, [Message("user", texts[-1], tuple(images))])
+        body: dict[str, Any] = {"case": _sent(case, bool(images)), "solutions": [_plain(one) for one in solutions]}
+        if images:
+            body["images"] = [base64.b64encode(one).decode() for one in images]
+        reply = self._post(body)
+        return [[float(score) for score in one["step_scores"]] for one in reply["solutions"]]
+
+    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        failure = "never asked"
+        for number in range(MAX_ATTEMPTS):
+            if number:
+                time.sleep(backoff_seconds(number - 1, 0.2, 5.0, None))
+            try:
+                answer = self._http.post(f"{self.url}/score", json=body, headers=self._headers)
+            except httpx.HTTPError as error:
+                failure = f"{type(error).__name__}: {error}"
+                continue
+            if answer.status_code == 200:
+                return answer.json()
+            failure = f"status {answer.status_code}: {answer.text[:500]}"
+            if 400 <= answer.status_code < 500 and answer.status_code not in BUSY:
+                raise InputError(f"{self.url}: {failure}")
+        raise ServiceUnavailable(f"{self.url}: {failure}")
+
+
+def _sent(case: Case, without_paths: bool) -> dict[str, Any]:
+    """What scoring reads of a case: no gold standard, no free fields."""
+    left_out = {"gold_standard", "extra"} | ({"image", "images"} if without_paths else set())
+    return {name: value for name, value in to_json(case).items() if name not in left_out}
+
+
+def _plain(solution: Sequence[str] | str) -> list[str] | str:
+    return solution if isinstance(solution, str) else list(solution)

@@ -1,0 +1,1 @@
+"""The expert web application: who sees which steps, what they say of them, and what follows for the records."""

@@ -1,0 +1,230 @@
+"""Who reviews what: claiming the next task, locks, overlap, adjudication, and the splits of the checking protocol.
+
+A turn is one expert's work on one task (a solution): `review`, `adjudicate` (reviewers differ) or `check` (a lead looks
+at a share of a split). A turn is open while it is locked for its expert, then done; released where the lock ran out
+and somebody else took the task; returned where its split was sent back. All claims are single transactions.
+"""
+
+import math
+import sqlite3
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from medprm.errors import InputError
+from medprm.review.accounts import User
+from medprm.review.database import Database, add_event
+from medprm.review.material import Material, Task
+from medprm.review.settings import ProtocolSettings, RuleSettings
+
+KINDS = ("review", "adjudicate", "check")
+
+
+class Turn(NamedTuple):
+    """One expert's work on one task."""
+
+    id: int
+    task: int
+    user_id: int
+    kind: str
+    round: int
+    state: str
+
+
+class TurnError(InputError):
+    """The turn is not the user's, or no longer open."""
+
+
+class Assignment:
+    """The order of work of one project."""
+
+    def __init__(self, database: Database, material: Material, rules: RuleSettings, protocol: ProtocolSettings) -> None:
+        self.database = database
+        self.material = material
+        self.rules = rules
+        self.protocol = protocol
+        with database.transaction() as connection:
+            for number in sorted({task.split for task in material.tasks} - {0}):
+                connection.execute("INSERT OR IGNORE INTO splits (number) VALUES (?)", (number,))
+
+    def next_turn(self, user: User, kind: str = "review") -> Turn | None:
+        """The user's open turn of this kind, else a new one; None where nothing is left to do."""
+        if kind not in KINDS or (kind != "review" and not user.may_decide):
+            raise TurnError(f"{user.role} may not {kind}; expected a role that may")
+        now = time.time()
+        with self.database.transaction() as connection:
+            self._release_expired(connection, user, now)
+            own = connection.execute(
+                "SELECT * FROM turns WHERE user_id = ? AND kind = ? AND state = 'open' ORDER BY id LIMIT 1",
+                (user.id, kind),
+            ).fetchone()
+            if own is not None:
+                connection.execute("UPDATE turns SET locked_until = ? WHERE id = ?", (self._until(now), own["id"]))
+                return _turn(own)
+            task = self._first_free(connection, user, kind)
+            if task is None:
+                return None
+            return self._claim(connection, user, kind, task, now)
+
+    def upcoming(self, user: User, kind: str) -> Task | None:
+        """What `next_turn` would give after the one that is open, if nobody takes it first; nothing is claimed."""
+        with self.database.transaction() as connection:
+            return self._first_free(connection, user, kind)
+
+    def counts(self, user: User) -> dict[str, int]:
+        """How many tasks wait for this user, by kind."""
+        kinds = KINDS if user.may_decide else ("review",)
+        with self.database.transaction() as connection:
+            return {kind: len(self._free(connection, user, kind)) for kind in kinds}
+
+    def open_turn(self, connection: sqlite3.Connection, user: User, turn_id: int) -> Turn:
+        """The turn, where it is this user's and open; its lock starts anew. TurnError otherwise."""
+        row = connection.execute("SELECT * FROM turns WHERE id = ?", (turn_id,)).fetchone()
+        if row is None or row["user_id"] != user.id:
+            raise TurnError("this task is not yours; take the next one")
+        if row["state"] != "open":
+            raise TurnError(f"this task is {row['state']}; take the next one")
+        connection.execute("UPDATE turns SET locked_until = ? WHERE id = ?", (self._until(time.time()), turn_id))
+        return _turn(row)
+
+    def asked_steps(self, connection: sqlite3.Connection, turn: Turn) -> tuple[int, ...]:
+        """The steps that this turn must decide: of an adjudication those on which the reviewers differ."""
+        task = self.material.task(turn.task)
+        return self.disputed_steps(connection, task) if turn.kind == "adjudicate" else task.asked
+
+    def decide_split(self, user: User, number: int, is_accepted: bool) -> None:
+        """The lead's word on a split whose checks are done; one that is sent back goes back whole."""
+        with self.database.transaction() as connection:
+            split = connection.execute("SELECT * FROM splits WHERE number = ?", (number,)).fetchone()
+            if split is None or not user.may_decide or split["owner_id"] == user.id:
+                raise TurnError(f"split {number}: not yours to decide")
+            if split["state"] != "open" or self._checks_left(connection, number) != []:
+                raise TurnError(f"split {number}: {split['state']}, or not yet checked; nothing to decide")
+            if is_accepted:
+                connection.execute("UPDATE splits SET state = 'accepted' WHERE number = ?", (number,))
+            else:
+                tasks = [task.number for task in self.material.tasks if task.split == number]
+                connection.executemany(
+                    "UPDATE turns SET state = 'returned' WHERE task = ? AND round = ?",
+                    [(task, split["round"]) for task in tasks],
+                )
+                connection.execute("UPDATE splits SET round = round + 1 WHERE number = ?", (number,))
+            kind = "split_accepted" if is_accepted else "split_returned"
+            add_event(connection, kind, user.id, split=number, round=split["round"])
+
+    def checks(self, number: int) -> tuple[list[int], list[int] | None]:
+        """The tasks of a split that a lead checks, and which of them are left (None: reviewers are not done)."""
+        with self.database.transaction() as connection:
+            split = connection.execute("SELECT * FROM splits WHERE number = ?", (number,)).fetchone()
+            return self._sample(number, split["round"]), self._checks_left(connection, number)
+
+    def _until(self, now: float) -> float:
+        return now + 60 * self.rules.lock_minutes
+
+    def _release_expired(self, connection: sqlite3.Connection, user: User, now: float) -> None:
+        """Locks of others that ran out; what was said before stays in the log."""
+        expired = connection.execute(
+            "SELECT id FROM turns WHERE state = 'open' AND locked_until < ? AND user_id != ?", (now, user.id)
+        ).fetchall()
+        for row in expired:
+            connection.execute("UPDATE turns SET state = 'released' WHERE id = ?", (row["id"],))
+            add_event(connection, "released", None, row["id"])
+
+    def _claim(self, connection: sqlite3.Connection, user: User, kind: str, task: Task, now: float) -> Turn:
+        number = self._round(connection, task)
+        if task.split and kind == "review":
+            connection.execute("UPDATE splits SET owner_id = ? WHERE number = ?", (user.id, task.split))
+        found = connection.execute(
+            "INSERT INTO turns (task, user_id, kind, round, locked_until, opened_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (task.number, user.id, kind, number, self._until(now), now),
+        )
+        assert found.lastrowid is not None
+        add_event(connection, "claimed", user.id, found.lastrowid, task=task.number, kind_of_turn=kind)
+        return Turn(found.lastrowid, task.number, user.id, kind, number, "open")
+
+    def _round(self, connection: sqlite3.Connection, task: Task) -> int:
+        if not task.split:
+            return 1
+        return connection.execute("SELECT round FROM splits WHERE number = ?", (task.split,)).fetchone()["round"]
+
+    def _first_free(self, connection: sqlite3.Connection, user: User, kind: str) -> Task | None:
+        return next(iter(self._free(connection, user, kind, most=1)), None)
+
+    def _free(self, connection: sqlite3.Connection, user: User, kind: str, most: int | None = None) -> list[Task]:
+        taken: dict[int, list[sqlite3.Row]] = {}
+        for row in connection.execute("SELECT * FROM turns WHERE state IN ('open', 'done')"):
+            taken.setdefault(row["task"], []).append(row)
+        splits = {row["number"]: row for row in connection.execute("SELECT * FROM splits")}
+        needs = {"review": self._needs_review, "adjudicate": self._needs_adjudication, "check": self._needs_check}
+        left: set[int] = set()
+        if kind == "check":
+            open_splits = [number for number, row in splits.items() if row["state"] == "open"]
+            left = {task for number in open_splits for task in self._checks_left(connection, number) or []}
+        found = []
+        for task in self.material.tasks:
+            if kind == "check" and task.number not in left:
+                continue
+            turns = taken.get(task.number, [])
+            if any(one["user_id"] == user.id for one in turns):
+                continue
+            if needs[kind](connection, user, task, turns, splits.get(task.split)):
+                found.append(task)
+                if len(found) == most:
+                    break
+        return found
+
+    def _needs_review(
+        self, _: sqlite3.Connection, user: User, task: Task, turns: list[sqlite3.Row], split: sqlite3.Row | None
+    ) -> bool:
+        if task.is_specialist_only and task.specialty is not None and task.specialty not in user.specialties:
+            return False
+        if split is not None and split["owner_id"] not in (None, user.id):
+            return False
+        return sum(one["kind"] == "review" for one in turns) < task.num_wanted
+
+    def _needs_adjudication(
+        self, connection: sqlite3.Connection, user: User, task: Task, turns: list[sqlite3.Row], _: sqlite3.Row | None
+    ) -> bool:
+        done = [one for one in turns if one["kind"] == "review" and one["state"] == "done"]
+        if len(done) < max(2, task.num_wanted) or any(one["kind"] == "adjudicate" for one in turns):
+            return False
+        return bool(self.disputed_steps(connection, task))
+
+    def _needs_check(
+        self, _: sqlite3.Connection, user: User, task: Task, turns: list[sqlite3.Row], split: sqlite3.Row | None
+    ) -> bool:
+        return split is not None and not any(one["kind"] == "check" for one in turns)
+
+    def disputed_steps(self, connection: sqlite3.Connection, task: Task) -> tuple[int, ...]:
+        """Steps on which finished reviews differ."""
+        rows = connection.execute(
+            "SELECT step_id FROM verdicts JOIN turns ON turns.id = turn_id WHERE task = ? AND kind = 'review' AND "
+            "state = 'done' GROUP BY step_id HAVING count(DISTINCT verdict) > 1 ORDER BY step_id",
+            (task.number,),
+        )
+        return tuple(row["step_id"] for row in rows)
+
+    def _sample(self, number: int, round_number: int) -> list[int]:
+        tasks = [task.number for task in self.material.tasks if task.split == number]
+        generator = np.random.default_rng([self.rules.seed, number, round_number])
+        num = math.ceil(self.protocol.check_share * len(tasks))
+        return sorted(generator.choice(tasks, num, replace=False).tolist())
+
+    def _checks_left(self, connection: sqlite3.Connection, number: int) -> list[int] | None:
+        """None while reviewers are still at the split."""
+        split = connection.execute("SELECT * FROM splits WHERE number = ?", (number,)).fetchone()
+        done = {
+            (row["task"], row["kind"])
+            for row in connection.execute(
+                "SELECT task, kind FROM turns WHERE state = 'done' AND round = ?", (split["round"],)
+            )
+        }
+        tasks = [task.number for task in self.material.tasks if task.split == number]
+        if any((task, "review") not in done for task in tasks):
+            return None
+        return [task for task in self._sample(number, split["round"]) if (task, "check") not in done]
+
+
+def _turn(row: sqlite3.Row) -> Turn:
+    return Turn(*(row[name] for name in Turn._fields))

@@ -1,0 +1,62 @@
+"""Settings of the HTTP service. Light: no torch and no web framework."""
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from medprm.errors import InputError, check_least
+
+
+@dataclass
+class ServingSettings:
+    """Where the service listens, whom it answers, and how much it takes on."""
+
+    # Address that it listens on; other than loopback it needs token_env and allowed_hosts.
+    host: str = "127.0.0.1"
+    # 0: any free port, which is printed.
+    port: int = 8765
+    # Name of the environment variable with the token that every request must carry; null: none, on loopback alone.
+    token_env: str | None = None
+    # Names that a request may call this service by (the Host header), beside those of loopback.
+    allowed_hosts: list[str] = field(default_factory=list)
+    # Folder that image paths of requests start from; null: requests bring their images as base64.
+    data_root: str | None = None
+    # Cases scored together at most.
+    max_batch_cases: int = 16
+    # How long the first case of a batch waits for others, in milliseconds.
+    max_wait_ms: float = 5.0
+    # Cases waiting at most; more are refused with status 503.
+    max_waiting: int = 256
+    # Largest request, in MiB.
+    max_body_mib: int = 64
+    # Longest wait for the whole of a request, in seconds.
+    read_timeout_seconds: float = 30.0
+    # Solutions in one request at most.
+    max_solutions: int = 128
+    # Steps of one solution at most.
+    max_steps: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch_cases", "max_waiting", "max_body_mib", "max_solutions", "max_steps"):
+            check_least(f"serving.{name}", getattr(self, name), 1)
+        if not 0 <= self.port <= 65535:
+            raise InputError(f"serving.port is {self.port}; expected 0 to 65535")
+        if self.max_wait_ms < 0 or self.read_timeout_seconds <= 0:
+            raise InputError(
+                f"serving.max_wait_ms is {self.max_wait_ms}, serving.read_timeout_seconds {self.read_timeout_seconds}; "
+                "expected 0 or more, and more than 0"
+            )
+        if not is_loopback(self.host) and (self.token_env is None or not self.allowed_hosts):
+            raise InputError(
+                f"serving.host={self.host} answers other machines: give serving.token_env=NAME, the environment "
+                "variable with a token, and serving.allowed_hosts=[NAME], what clients call this machine"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,66 @@
+"""Numbers and page again from scored.jsonl: the same numbers, other settings, a judge beside; without the model."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from medprm.commands import report
+from medprm.evaluation.judge_selector import Rated, write_ratings
+from medprm.evaluation.scored import read_scored
+
+
+def copied(evaluated: Path, folder: Path) -> Path:
+    """The evaluation elsewhere, without the scored rows and the checkpoint."""
+    return Path(shutil.copytree(evaluated, folder / "evaluation", ignore=shutil.ignore_patterns("rows", "*.html")))
+
+
+def test_the_same_settings_give_the_same_numbers(evaluated: Path, tmp_path: Path) -> None:
+    folder = copied(evaluated, tmp_path)
+    assert report.main([str(folder), "--to", str(tmp_path / "again")]) == 0
+    first, again = (json.loads((one / "metrics.json").read_text()) for one in (evaluated, tmp_path / "again"))
+    assert again == first
+    page = (tmp_path / "again" / "report.html").read_text()
+    assert "data:image/png;base64" in page, "with the cases' pictures"
+    assert "Versions" in page
+    assert "<script" not in page
+
+
+def test_other_settings_need_no_model(evaluated: Path, tmp_path: Path) -> None:
+    folder = copied(evaluated, tmp_path)
+    arguments = ["--threshold", "0.25", "--aggregation", "last", "--sizes", "1", "3", "--num-bootstrap", "150"]
+    assert report.main([str(folder), *arguments]) == 0
+    numbers = json.loads((folder / "metrics.json").read_text())
+    assert (numbers["threshold"], numbers["aggregation"]) == (0.25, "last")
+    assert {"1", "3"} <= set(numbers["best_of_n"]["mean"])
+    with open(folder / "tables" / "best_of_n.csv", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    found = next(one for one in rows if one["selector"] == "mean" and one["num_candidates"] == "3")
+    assert float(found["value"]) == numbers["best_of_n"]["mean"]["3"]["value"]
+    latex = (folder / "tables" / "best_of_n.tex").read_text()
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
+    assert f"{numbers['best_of_n']['mean']['3']['value']:.3f}" in latex
+
+
+def test_a_judge_that_knows_is_the_oracle(evaluated: Path, tmp_path: Path) -> None:
+    folder = copied(evaluated, tmp_path)
+    scored = [one for one in read_scored(folder / "scored.jsonl") if one.split == "test"]
+    rated = [Rated(one.case_id, one.solution_id, float(bool(one.is_correct)), "", "knows") for one in scored]
+    write_ratings(folder / "judge_ratings.jsonl", rated)
+    assert report.main([str(folder)]) == 0
+    best = json.loads((folder / "metrics.json").read_text())["best_of_n"]
+    assert best["llm_judge"]["2"]["value"] == pytest.approx(best["oracle"]["2"]["value"])
+    assert "judge" in (folder / "report.html").read_text()
+
+
+def test_without_the_records_the_page_says_so(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(evaluated, tmp_path)
+    assert report.main([str(folder), "--data", str(tmp_path / "gone")]) == 0
+    assert "No cases are shown" in (folder / "report.html").read_text()
+    (folder / "scored.jsonl").unlink()
+    assert report.main([str(folder)]) == 2
+    assert "no such file" in capsys.readouterr().err

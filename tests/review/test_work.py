@@ -1,0 +1,249 @@
+"""Who gets which task, what is saved, and what each role is shown."""
+
+import json
+import sqlite3
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from review_project import Served, drawn_records, opened, review_config, served, write_data
+
+from medprm.cases.schema import Image, Metadata
+from medprm.commands.review import open_project
+from medprm.errors import InputError
+
+
+def test_a_verdict_is_kept_and_comes_back(server: Served) -> None:
+    ana = server.client("ana")
+    view = ana.next()
+    turn = view["turn"]["id"]
+    said = {"note": "The border is sharp.", "error_kind": "perception", "severity": "minor"}
+    assert ana.say(turn, 0, "incorrect", **said).json()["state"]["verdict"] == "incorrect"
+    again = ana.next()
+    assert again["turn"]["id"] == turn
+    assert again["steps"][0]["state"] == {"verdict": "incorrect", "icd10": None, "seconds": 2.5} | said
+    assert [step["state"] for step in again["steps"][1:]] == [None] * 3
+
+
+def test_an_answer_that_is_sent_twice_is_saved_once(server: Served) -> None:
+    ana = server.client("ana")
+    turn = ana.next()["turn"]["id"]
+    for _ in range(2):
+        assert ana.say(turn, 0, client_id="the-same-one").json()["state"]["seconds"] == 2.5
+    assert ana.say(turn, 0, "neutral").json()["state"]["seconds"] == 5.0
+
+
+def test_undo_goes_back_one_answer_at_a_time(server: Served) -> None:
+    ana = server.client("ana")
+    turn = ana.next()["turn"]["id"]
+    for step, verdict in ((0, "correct"), (0, "incorrect"), (1, "neutral")):
+        ana.say(turn, step, verdict)
+    undone = [ana.post(f"/api/turn/{turn}/undo").json()["undone"] for _ in range(4)]
+    assert [(one["step_id"], one["verdict"]) for one in undone[:3]] == [(1, None), (0, "correct"), (0, None)]
+    assert undone[3] is None
+    assert undone[2]["seconds"] == 5.0  # time that was spent stays spent
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"verdict": "maybe"}, "verdict"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"seconds": 1e9}, "seconds"),
+        ({"note": "x" * 5000}, "note"),
+        ({"surprise": 1}, "surprise"),
+        ({"icd10": "pneumonia"}, "one code"),
+        ({"icd10": "J18.9"}, "only on diagnosis"),
+        ({"error_kind": "typo", "verdict": "incorrect"}, "perception"),
+        ({"severity": "minor"}, "without the verdict incorrect"),
+    ],
+)
+def test_answers_that_make_no_sense_are_refused(changes: dict, message: str, server: Served) -> None:
+    ana = server.client("ana")
+    turn = ana.next()["turn"]["id"]
+    said = {"step_id": 0, "verdict": "correct", "seconds": 1.0, "client_id": "a-client-id"} | changes
+    answer = ana.post(f"/api/turn/{turn}/verdict", said)
+    assert answer.status_code == 422 and message in answer.json()["error"]
+    assert ana.next()["steps"][0]["state"] is None
+
+
+def test_icd10_is_normalised_on_a_diagnosis(server: Served) -> None:
+    ana = server.client("ana")
+    assert ana.say(ana.next()["turn"]["id"], 3, icd10="j189").json()["state"]["icd10"] == "J18.9"
+
+
+def test_a_task_ends_when_every_step_is_judged_and_only_then_shows_the_reference(server: Served) -> None:
+    ana = server.client("ana")
+    view = ana.next()
+    turn = view["turn"]["id"]
+    assert "pneumonia of the left lung" not in json.dumps(view)
+    ana.say(turn, 0)
+    refused = ana.post(f"/api/turn/{turn}/finish")
+    assert refused.status_code == 422 and "step 2, 3, 4" in refused.json()["error"]
+    for step in (1, 2, 3):
+        ana.say(turn, step)
+    gold = ana.post(f"/api/turn/{turn}/finish").json()["gold"]
+    assert ["diagnosis", "pneumonia of the left lung"] in gold
+    assert ana.say(turn, 0, "incorrect").status_code == 409
+    assert ana.post(f"/api/turn/{turn}/undo").status_code == 409
+    assert ana.next()["turn"]["task"] != view["turn"]["task"]
+
+
+def test_nobody_gets_the_same_task_twice_or_at_once(server: Served) -> None:
+    clients = [server.client(name) for name in ("ana", "ben")]
+
+    def take(place: int) -> int:
+        view = clients[place % 2].next()
+        return view["turn"]["task"]
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(take, range(16)))
+    assert len(set(taken)) == 2  # each keeps the one that is open
+    seen = []
+    for client in clients * 4:
+        view = client.judge()
+        seen += [] if view is None else [view["turn"]["task"]]
+    assert sorted(seen) == [1, 2, 3, 4]
+
+
+def test_overlap_is_read_by_two_and_disagreement_is_adjudicated(data: Path, tmp_path: Path) -> None:
+    with served(review_config(data, tmp_path / "review", rules={"overlap": 0.5})) as server:
+        ana, ben, judith = (server.client(name) for name in ("ana", "ben", "judith"))
+        while ana.judge(verdict="correct"):
+            pass
+        tasks = []
+        while (view := ben.judge(verdict=lambda step: "incorrect" if step == 2 else "correct")) is not None:
+            tasks.append(view["turn"]["task"])
+        assert len(tasks) == 2
+        view = judith.next("adjudicate")
+        assert [step["step_id"] for step in view["steps"] if step["is_asked"]] == [2]
+        others = view["steps"][2]["others"]
+        assert [one["verdict"] for one in others] == ["correct", "incorrect"]
+        assert [one["reader"] for one in others] == ["reader A", "reader B"] and "ben" not in json.dumps(view)
+        assert judith.say(view["turn"]["id"], 0).status_code == 422  # nobody disagrees there
+        assert judith.judge("adjudicate") and judith.judge("adjudicate")
+        assert judith.judge("adjudicate") is None
+
+
+def test_an_adjudicator_does_not_decide_on_own_reviews(data: Path, tmp_path: Path) -> None:
+    with served(review_config(data, tmp_path / "review", rules={"overlap": 1.0})) as server:
+        ana, judith = server.client("ana"), server.client("judith")
+        for client, verdict in ((ana, "correct"), (judith, "incorrect")):
+            while client.judge(verdict=verdict):
+                pass
+        assert judith.next("adjudicate")["turn"] is None
+        assert server.client("root").next("adjudicate")["turn"] is not None
+
+
+def test_a_lock_that_ran_out_gives_the_task_to_another(data: Path, tmp_path: Path) -> None:
+    records = drawn_records(1)
+    path = write_data(tmp_path / "one", records, size=32)
+    with served(review_config(path, tmp_path / "review")) as server:
+        ana, ben = server.client("ana"), server.client("ben")
+        turn = ana.next()["turn"]["id"]
+        assert ben.next()["turn"] is None
+        with server.project.assignment.database.transaction() as connection:
+            connection.execute("UPDATE turns SET locked_until = ?", (time.time() - 1,))
+        assert ana.say(turn, 0).status_code == 200  # nobody took it: it is still ana's, and locked anew
+        assert ben.next()["turn"] is None
+        with server.project.assignment.database.transaction() as connection:
+            connection.execute("UPDATE turns SET locked_until = ?", (time.time() - 1,))
+        assert ben.next()["turn"]["task"] == 1
+        late = ana.say(turn, 1)
+        assert late.status_code == 409 and "released" in late.json()["error"]
+
+
+def test_specialists_only(tmp_path: Path) -> None:
+    records = drawn_records(2)
+    needs = Metadata(requires_specialist=True)
+    records[0] = records[0].model_copy(update={"modality": "pathology", "metadata": needs})
+    path = write_data(tmp_path / "data", records, size=32)
+    users = {"ana": ("reviewer", ["radiology"]), "pat": ("reviewer", ["pathology"])}
+    with served(review_config(path, tmp_path / "review"), users) as server:
+        ana, pat = server.client("ana"), server.client("pat")
+        view = ana.judge()
+        assert view and "Case 1" in view["case"]["question"]
+        assert ana.judge() is None
+        view = pat.judge()
+        assert view and "Case 0" in view["case"]["question"]
+
+
+def test_disputed_steps_come_from_the_queue(data: Path, tmp_path: Path) -> None:
+    rows = [
+        {"case_id": f"case-{case}", "solution_id": f"case-{case}-0", "step_id": step, "expected_value": value}
+        for case, step, value in ((2, 1, 0.4), (0, 3, 0.3), (2, 3, 0.1))
+    ]
+    (data.parent / "expert_queue.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    with served(review_config(data, tmp_path / "review")) as server:
+        ana = server.client("ana")
+        first, second = ana.judge(), ana.judge()
+        assert first and second and ana.judge() is None
+        asked = [[step["step_id"] for step in one["steps"] if step["is_asked"]] for one in (first, second)]
+        assert ("Case 2" in first["case"]["question"], asked) == (True, [[1, 3], [3]])
+    rows[0]["case_id"] = "another"
+    (data.parent / "expert_queue.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match="no step"):
+        open_project(review_config(data, tmp_path / "other"))
+
+
+def test_blind_hides_the_machines(data: Path, tmp_path: Path) -> None:
+    with served(review_config(data, tmp_path / "a", rules={"is_blind": True})) as server:
+        view = server.client("ana").next()
+        assert [step["machines"] for step in view["steps"]] == [None] * 4
+        assert "The passage names the sign" not in json.dumps(view)
+    with served(review_config(data, tmp_path / "b")) as server:
+        machines = server.client("ana").next()["steps"][0]["machines"]
+        assert machines["judge"][0]["citations"][0]["passage"].startswith("A silhouette sign")
+        assert machines["monte_carlo"] == [{"num_correct": 3, "num_wrong": 12, "num_unread": 1}]
+
+
+def test_pixels(server: Served) -> None:
+    ana = server.client("ana")
+    number = ana.next()["images"][0]["number"]
+    data = ana.get(f"/api/pixels/{number}").content
+    (length,) = struct.unpack("<I", data[:4])
+    header = json.loads(data[4 : 4 + length])
+    assert (header["kind"], header["width"], header["modality"], header["window"]["center"]) == ("grey", 32, "CT", 40)
+    assert length % 2 == 0 and len(data) == 4 + length + 2 * 32 * 32
+
+
+def test_other_data_in_the_same_folder_is_refused(data: Path, tmp_path: Path) -> None:
+    config = review_config(data, tmp_path / "review")
+    opened(config).assignment.database.close()
+    opened(config).assignment.database.close()
+    with pytest.raises(InputError, match="other data or rules"):
+        open_project(review_config(data, tmp_path / "review", rules={"overlap": 0.5}))
+    write_data(data.parent, drawn_records(3), size=32)
+    with pytest.raises(InputError, match="other data or rules"):
+        open_project(config)
+
+
+def test_one_process_at_a_time(server: Served, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="another process"):
+        open_project(review_config(data, tmp_path / "review"))
+
+
+def test_the_log_can_only_grow(server: Served) -> None:
+    server.client("ana").judge()
+    database = server.project.assignment.database
+    for change in ("DELETE FROM events", "UPDATE events SET kind = 'other'"):
+        with pytest.raises(sqlite3.IntegrityError, match="events are kept"), database.transaction() as connection:
+            connection.execute(change)
+    kinds = [row["kind"] for row in database.rows("SELECT kind FROM events ORDER BY id")]
+    assert kinds.count("verdict") == 4 and kinds[-1] == "finished"
+
+
+def test_a_case_without_images_and_one_that_is_missing(tmp_path: Path) -> None:
+    records = [one.model_copy(update={"image": None}) for one in drawn_records(1)]
+    records += [one.model_copy(update={"image": Image(path="gone.dcm")}) for one in drawn_records(2)[1:]]
+    path = write_data(tmp_path / "data", records[:1], size=32)
+    write_data(tmp_path / "data", records, size=32)
+    (tmp_path / "data" / "gone.dcm").unlink()
+    with served(review_config(path, tmp_path / "review")) as server:
+        ana = server.client("ana")
+        assert ana.judge()["images"] == []  # type: ignore[index]
+        view = ana.next()
+        answer = ana.get(f"/api/pixels/{view['images'][0]['number']}")
+        assert answer.status_code == 422 and "gone" not in answer.text

@@ -1,0 +1,93 @@
+"""Rewards: those of the library, in the signatures of TRL and verl, in one call a case."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medprm.cases.schema import Case, CaseSolutions, to_json
+from medprm.errors import InputError
+from medprm.scoring.scorer import StepScorer
+from medprm.serving.reward import PrmReward, completion_text, compute_score
+
+CASE = json.dumps({"case_id": "c1", "modality": "text", "question": "What is seen?"})
+OTHER = json.dumps({"case_id": "c2", "modality": "text", "question": "Which lobe?"})
+
+
+class Lengths:
+    """Scores by the length of a step, and remembers what it was asked; a step `bad` it refuses."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def __call__(self, case: Case, solutions: Sequence[Sequence[str]]) -> list[list[float]]:
+        self.asked.append((case.case_id, len(solutions)))
+        if any("bad" in steps for steps in solutions):
+            raise InputError("too long: 9 tokens")
+        return [[len(step) / 100 for step in steps] for steps in solutions]
+
+
+def test_rewards_come_in_order_and_a_case_is_one_call() -> None:
+    score = Lengths()
+    reward = PrmReward(score, aggregation="min")
+    texts = ["abc\nabcdef", "ab", "abcd", "a\nabc"]
+    found = reward(prompts=["?"] * 4, completions=texts, case=[CASE, OTHER, CASE, OTHER], trainer_state=None)
+    assert found == [0.03, 0.02, 0.04, 0.01]
+    assert score.asked == [("c1", 2), ("c2", 2)]
+    assert reward.__name__ == "medprm"
+
+
+def test_rewards_are_the_scores_of_the_library(
+    scorer: StepScorer, cases: list[CaseSolutions], image_folder: Path
+) -> None:
+    item = cases[0]
+    reward = PrmReward(lambda case, solutions: scorer.score(case, solutions, image_folder), aggregation="mean")
+    texts = ["\n".join(one.step_texts) for one in item.solutions]
+    found = reward(completions=texts, case=[to_json(item.case)] * 3)
+    expected = scorer.score(item.case, item.solutions, image_folder)
+    assert found == pytest.approx([sum(one) / len(one) for one in expected], abs=1e-5)
+
+
+def test_a_chat_counts_by_what_the_assistant_says() -> None:
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": [{"type": "text", "text": "abc"}]}]
+    assert completion_text(chat) == "abc"
+    assert PrmReward(Lengths())(completions=[chat], case=[CASE]) == [0.03]
+
+
+def test_what_cannot_be_scored_is_counted_and_stops_nothing() -> None:
+    reward = PrmReward(Lengths(), aggregation="min", unscored=None)
+    assert reward(completions=["abc", "", "bad", "ab"], case=[CASE] * 4) == [0.03, None, None, 0.02]
+    assert reward.num_unscored == {"no step": 1, "too long": 1}
+
+
+def test_a_mistake_in_the_case_is_not_taken_for_a_bad_completion() -> None:
+    reward = PrmReward(Lengths())
+    with pytest.raises(InputError, match="too long"):
+        reward(completions=["bad", "a\nbad"], case=[CASE] * 2)
+    with pytest.raises(InputError, match="neither a column `case` nor `case_id`"):
+        reward(completions=["a"])
+    with pytest.raises(InputError, match="'question' is missing"):
+        reward(completions=["a"], case=['{"case_id": "c1", "modality": "text"}'])
+    with pytest.raises(InputError, match="aggregation is 'median'"):
+        PrmReward(Lengths(), aggregation="median")
+
+
+def test_known_cases_go_by_their_name(cases: list[CaseSolutions]) -> None:
+    reward = PrmReward(Lengths(), cases=[item.case for item in cases])
+    assert reward(completions=["abc"], case_id=[cases[0].case.case_id]) == [0.03]
+    with pytest.raises(InputError, match="'nobody' is none of the 12 known cases"):
+        reward(completions=["abc"], case_id=["nobody"])
+
+
+def test_verl_gets_the_scores_of_the_service(serve: Any, scorer: StepScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDPRM_SCORING_URL", serve())
+    found = asyncio.run(compute_score("set", "fever\nclear", "A", {"case": CASE}, aggregation="min"))
+    (expected,) = scorer.score(Case.model_validate_json(CASE), [["fever", "clear"]], Path("."))
+    assert found["score"] == pytest.approx(min(expected), abs=1e-5)
+    assert found["num_steps"] == 2
+    monkeypatch.delenv("MEDPRM_SCORING_URL")
+    with pytest.raises(InputError, match="no scoring service"):
+        asyncio.run(compute_score("set", "fever", "A", {"case": CASE}))
