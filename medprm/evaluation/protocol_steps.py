@@ -133,13 +133,15 @@ def medec(given: ProtocolInput) -> Numbers:
         truth, lowest, place = _notes(part)
         flagged = lowest < threshold
         clusters = given.resampling.clusters([one.group_id for one in part])
-        has_error = truth != NO_ERROR
+        has_error, last = truth != NO_ERROR, np.array([len(one.labels) - 1 for one in part])
         named = np.where(flagged, place, NO_ERROR)
         correct = {
             "flag_accuracy": flagged == has_error,
             "sentence_accuracy": named == truth,
             "flag_accuracy_of_calling_none": ~has_error,
             "flag_accuracy_of_calling_all": has_error,
+            # Wrong sentences stand mostly at the end of MEDEC's notes: what looking at nothing but the place reaches.
+            "sentence_accuracy_of_naming_the_last": truth == last,
         }
         weights = given.resampling.weights
         numbers[name] = {key: estimate_mean(values, clusters, weights) for key, values in correct.items()}
@@ -147,6 +149,8 @@ def medec(given: ProtocolInput) -> Numbers:
         groups = [one.group_id for one in part]
         # Which sentence is lowest, threshold or not: how far the ranking alone gets.
         numbers[name]["lowest_is_the_wrong_one"] = given.estimate(ratio, found, groups)
+        at_end = np.stack([(has_error & (truth == last)).astype(float), has_error.astype(float)], axis=1)
+        numbers[name]["last_is_the_wrong_one"] = given.estimate(ratio, at_end, groups)
         blind = np.stack([has_error / np.array([len(one.labels) for one in part]), has_error.astype(float)], axis=1)
         numbers[name]["lowest_by_chance"] = given.estimate(ratio, blind, groups)
     return numbers

@@ -123,6 +123,10 @@ def test_medec_flags_and_names_the_lowest_sentence() -> None:
     assert found["lowest_is_the_wrong_one"].value == pytest.approx(1 / 3)
     assert found["lowest_by_chance"].value == pytest.approx((1 / 3 + 1 / 3 + 1 / 2) / 3)
     assert found["flag_accuracy_of_calling_all"].value == pytest.approx(3 / 5)
+    assert found["last_is_the_wrong_one"].value == found["sentence_accuracy_of_naming_the_last"].value == 0
+    at_end = numbers_of("medec", [*test, solution(5, "++-", [0.9, 0.9, 0.1])], validation)["all"]
+    assert at_end["last_is_the_wrong_one"].value == pytest.approx(1 / 4)
+    assert at_end["sentence_accuracy_of_naming_the_last"].value == pytest.approx(1 / 6)
     with pytest.raises(ScoredError, match="at most one"):
         numbers_of("medec", [solution(0, "--", [0.1, 0.2])])
 
