@@ -37,7 +37,7 @@ def main() -> None:
 
 def write(file: Path, num_cases: int, kilobytes: int) -> None:
     words = random.Random(0).choices(
-        "opacity effusion nodule left right lower lobe heart clear fever".split(), k=20_000
+        ["opacity", "effusion", "nodule", "left", "right", "lower", "lobe", "heart", "clear", "fever"], k=20_000
     )
     with open(file, "w", encoding="utf-8") as lines:
         for number in range(num_cases):

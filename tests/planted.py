@@ -223,7 +223,7 @@ def burn_text(seed: int, has_text: bool) -> Burned:
     film = np.clip(draw_film(draw_study(rng), rng, size) + rng.normal(0, 0.01, (size, size)), 0, 1)
     markers = [str(rng.choice(["L", "R", "PA", "AP", "PORTABLE", "ERECT"]))] if rng.random() < 0.5 else []
     for marker in markers:
-        film, _ = _write(film, marker, (int(size * 0.85), int(size * rng.uniform(0.3, 0.5))), 28, 1.0, rng, False)
+        film, _ = _write(film, marker, (int(size * 0.65), int(size * rng.uniform(0.3, 0.5))), 28, 1.0, rng, False)
     if not has_text:
         return Burned(film, [], markers)
     height, ink = int(rng.integers(11, 33)), []

@@ -15,9 +15,7 @@ from typing import Any
 from medprm.cases.atomic import replaced_file
 from medprm.cases.deidentify_settings import TextDeidentifySettings
 from medprm.cases.deidentify_text import clean_text
-from medprm.cases.parsing import parse_json
-from medprm.cases.schema import from_json
-from medprm.errors import InputError
+from medprm.cases.parsing import parse_json, parse_record
 from medprm.images.deidentify_pseudonyms import Pseudonyms, read_secret
 from medprm.images.deidentify_settings import DeidentifySettings
 
@@ -49,11 +47,9 @@ def clean_records(
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
-            record = clean_record(parse_json(line), secret, settings, text, counts.found)
-            try:
-                from_json(record)
-            except ValueError as error:
-                raise InputError(f"{source}:{number}: not a record ({type(error).__name__})") from error
+            where = f"{source}:{number}"
+            parse_record(line, where)  # refuses what is no record, with the reason
+            record = clean_record(parse_json(line, where), secret, settings, text, counts.found)
             counts.num_records += 1
             counts.num_image_paths += "image" in record or "images" in record
             out.write(json.dumps(record, ensure_ascii=False) + "\n")

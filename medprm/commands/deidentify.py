@@ -1,8 +1,8 @@
 """De-identify DICOM files or records: `python -m medprm.commands.deidentify SOURCE TARGET`.
 
 In: a folder of DICOM files (looked through to its depth, links not followed), or a `.jsonl` file of records. Out: a
-folder with PATIENT/INSTANCE.dcm under pseudonyms and `report.jsonl`, one line a file without any removed value; or a
-file of records whose texts, patient ids and case ids are cleaned. What cannot be cleaned is not written, and named here.
+folder with PATIENT/INSTANCE.dcm under pseudonyms and `report.jsonl`, one line a file, no removed value in it; or a file
+of records whose texts, patient ids and case ids are cleaned. What cannot be cleaned is not written, and named here.
 The secret comes from --secret-file or the environment variable MEDPRM_DEIDENTIFY_SECRET.
 Exit code: 0, 1 where files were held back, 2 for a mistake of the user.
 """

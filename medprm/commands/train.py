@@ -110,10 +110,12 @@ def run(config: TrainConfig) -> Path:
     show_first_batch(folder, train_set, loaded, label_tokens)
     tracker = track(config, folder, ChainedCases([*splits.values(), *(one.cases for one in sets[1:])]))
     stopping = StopOnRequest(folder / STOP_FILE)
+    train_rows = packed(train_set, config.packing)
+    save_run(folder, rows=row_counts(len(train_rows), config.training.per_device_train_batch_size, num_processes()))
     trainer = PRMTrainer(
         model=tuned(loaded.model, config.tuning),
         args=arguments,
-        train_dataset=packed(train_set, config.packing),
+        train_dataset=train_rows,
         # Whole trees: variety matters to gradients only.
         eval_dataset=validation_set and packed(validation_set, replace(config.packing, max_tree_solutions=None)),
         data_collator=make_collator(loaded, label_tokens, config),
@@ -282,6 +284,14 @@ def packed(
     if settings.kind == "none":
         return dataset
     return pack_dataset(dataset, settings.kind, settings.max_row_tokens, settings.max_tree_solutions)
+
+
+def row_counts(num_rows: int, rows_per_process: int, processes: int) -> dict[str, int]:
+    """Rows of an epoch, and how many of them accelerate shows twice so that several processes end it together."""
+    repeated = -num_rows % (rows_per_process * processes) if processes > 1 else 0
+    if repeated:
+        logger.info("%d rows for %d processes: the end of each epoch repeats %d of them", num_rows, processes, repeated)
+    return {"num_rows": num_rows, "num_repeated_an_epoch": repeated}
 
 
 def make_collator(loaded: LoadedModel, label_tokens: LabelTokens, config: TrainConfig) -> Collator | TreeCollator:

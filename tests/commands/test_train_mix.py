@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from small_run import train_arguments, train_config, write_base, write_records
-from test_train_interrupted import HALF, WHOLE, cut_after, finished, largest_difference, losses, program
+from test_train_interrupted import cut_after, finished, largest_difference, losses, program
 
 from medprm.cases.jsonl import read_cases, write_cases
 from medprm.commands import train
@@ -95,10 +95,29 @@ def test_two_processes_train_as_one_does(inputs: Path, tmp_path: Path) -> None:
         common = train_arguments(inputs / "base", inputs / "first", tmp_path / output, training | plain)
         return [one for one in common if not one.startswith("training.optim=adamw")] + given
 
-    runs = [program(0, *arguments("one", WHOLE)), program(2, *arguments("two", HALF))]
+    alone, shared = ({"per_device_train_batch_size": size, "eval_strategy": "no"} for size in (2, 1))
+    runs = [program(0, *arguments("one", alone)), program(2, *arguments("two", shared))]
     for name, process in zip(("one", "two"), runs, strict=True):
         finished(process, tmp_path / name / "checkpoint" / "medprm.json")
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     # Measured 2e-7: the order of sums differs between one process and two.
     assert one.keys() == two.keys() == {1, 2, 3} and all(abs(one[step] - two[step]) < 1e-5 for step in one)
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
+    rows = [json.loads((tmp_path / name / "run.json").read_text())["rows"] for name in ("one", "two")]
+    assert rows[0]["num_rows"] == rows[1]["num_rows"] and rows[0]["num_repeated_an_epoch"] == 0
+    assert rows[1]["num_repeated_an_epoch"] == rows[1]["num_rows"] % 2
+
+
+@pytest.mark.parametrize(("num", "size", "processes", "repeated"), [(7, 2, 2, 1), (8, 2, 2, 0), (9, 1, 4, 3)])
+def test_rows_that_an_epoch_shows_twice_are_counted(num: int, size: int, processes: int, repeated: int) -> None:
+    """As many as accelerate's sampler, which deals the batches out, really repeats."""
+    from accelerate.data_loader import BatchSamplerShard
+    from torch.utils.data import BatchSampler
+
+    batches = BatchSampler(range(num), size, drop_last=False)
+    dealt = [
+        index for rank in range(processes) for batch in BatchSamplerShard(batches, processes, rank) for index in batch
+    ]
+    assert train.row_counts(num, size, 1)["num_repeated_an_epoch"] == 0
+    assert len(dealt) - num == repeated and set(dealt) == set(range(num))
+    assert train.row_counts(num, size, processes) == {"num_rows": num, "num_repeated_an_epoch": repeated}
