@@ -72,7 +72,8 @@ def _run_folder(source: Path, target: Path, settings: DeidentifySettings, num_wo
         draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     for outcome in outcomes:
         if outcome.kind != "written":
-            print(f"{outcome.kind}: {outcome.source}: {outcome.reason}", file=sys.stderr)
+            reason = outcome.reason.removeprefix(f"{outcome.source}: ")
+            print(f"{outcome.kind}: {outcome.source}: {reason}", file=sys.stderr)
     print(_table(outcomes, target))
     return int(any(outcome.kind == "held back" for outcome in outcomes))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import DataElement, Dataset
-from pydicom.uid import UID_dictionary
+from pydicom._uid_dict import UID_dictionary
 
 from medprm.images.files import ImageError
 

@@ -10,10 +10,11 @@ from datetime import date
 from typing import NamedTuple
 
 from pydicom import DataElement, Dataset
+from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_VR
 from pydicom.sr._concepts_dict import concepts
 from pydicom.sr._snomed_dict import mapping
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID_dictionary
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 
 from medprm.images import deidentify_policy as policy
 from medprm.images.deidentify_identifiers import Identifiers
