@@ -90,7 +90,9 @@ def test_the_page_is_well_formed_and_asks_the_network_for_nothing(page: str) -> 
     for tag, attributes in tags:
         for name in ("src", "href", "xlink:href", "action", "data", "srcset", "poster"):
             value = attributes.get(name) or "#"
-            assert value.startswith(("#", "data:image/png;base64,")), f"<{tag} {name}={value[:60]}>"
+            assert value.startswith(("#", "data:image/png;base64,", "data:text/csv;base64,")), (
+                f"<{tag} {name}={value[:60]}>"
+            )
     styles = re.findall(r"url\((.)", page) + re.findall(r"@import", page)
     assert set(styles) <= {"#"}
 
@@ -111,7 +113,7 @@ def test_ids_are_unique(page: str) -> None:
 
 def test_every_promised_part_is_there(page: str) -> None:
     tags = Page(page).tags
-    assert sum(tag == "svg" for tag, _ in tags) == 4
+    assert sum(tag == "svg" for tag, _ in tags) == 5
     assert sum(tag == "article" for tag, _ in tags) == 30
     assert sum(tag == "img" for tag, _ in tags) == 30
     assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")
@@ -164,7 +166,14 @@ def test_cases_are_picked_by_the_rule(make_solutions) -> None:
     assert picked != pick_cases(groups, "mean", 12, seed=1)
     won = [one for one in picked if "majority vote wrong" in one.kind]
     failed = [one for one in picked if one.kind.startswith("PRM wrong")]
-    assert len(won) == len(failed) == 4
+    worst = [one for one in picked if one.kind.startswith("worst")]
+    assert len(won) == len(failed) == len(worst) == 3
+
+    def margin(case_id: str) -> float:
+        right = max(one.score("mean") for one in groups[case_id] if one.is_correct)
+        return pick_of(groups[case_id], "mean").score("mean") - right
+
+    assert min(margin(one.case_id) for one in worst) >= max(margin(one.case_id) for one in failed)
     for one in won:
         majority = majority_of(groups[one.case_id], "mean")
         assert majority is not None
