@@ -25,7 +25,7 @@ def _results(metrics: Mapping[str, Any], data_name: str, notes: Sequence[str]) -
         f"## Results on {data_name}",
         "",
         *(f"**{note}**" for note in notes),
-        f"{test['cases']:,} test cases of {test['patients']:,} patients, {test['solutions']:,} solutions; 95 % intervals. "
+        f"{test['cases']:,} test cases of {test['patients']:,} patients, {test['solutions']:,} solutions. "
         f"{metrics['protocol']['intervals']}",
         "",
         "| | value | n |",
