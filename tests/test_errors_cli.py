@@ -67,7 +67,7 @@ def arguments(base: Path, records: Path, tmp_path: Path) -> list[str]:
         ("experiment=cxr", "+experiment=cxr"),
         (
             "+experiment=cx",
-            "expected one of ct, cxr, dermatology, medprm_text, mrben, nih, pathology, visualprm; did you mean ",
+            "expected one of ct, cxr, dermatology, medec, medprm_text, mrben, nih, pathology, visualprm; did you mean ",
         ),
         ("scale=lptop", "expected one of cluster, gpu, laptop, node8; did you mean scale=laptop?"),
         ("training.learning_rate=many", "'many' of type 'str' could not be converted to Float"),

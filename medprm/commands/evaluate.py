@@ -28,6 +28,7 @@ from medprm.config import EvaluateConfig
 from medprm.errors import InputError
 from medprm.evaluation.calibration import fit_all
 from medprm.evaluation.candidates import SolutionScores, collect_candidates
+from medprm.evaluation.card import filled_card
 from medprm.evaluation.exports import write_tables
 from medprm.evaluation.metrics import evaluate_scored, write_metrics
 from medprm.evaluation.report import versions_of, write_numbers_report, write_report
@@ -143,6 +144,10 @@ def report(
         versions=versions_of(read_run(folder)),
     )
     write_tables(folder / "tables", metrics)
+    card = Path(checkpoint) / "README.md"
+    if card.is_file():
+        text = filled_card(card.read_text(encoding="utf-8"), metrics, config.data.name, report_notes(config))
+        (folder / "model_card.md").write_text(text, encoding="utf-8")
     track(config, folder, metrics, test_scores, test)
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
