@@ -19,7 +19,7 @@ NUM_KILLS = 20
 
 def start(path: Path, folder: Path, port: int) -> subprocess.Popen:
     program = Path(__file__).with_name("serve_review.py")
-    environment = os.environ | {"PYTHONPATH": str(program.parents[1])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, program.parents[1:3]))}
     process = subprocess.Popen([sys.executable, str(program), str(path), str(folder), str(port)], env=environment)
     for _ in range(600):
         try:
