@@ -104,7 +104,7 @@ def _deidentify(dataset: FileDataset, settings: dict[str, Any], shown: Path) -> 
     except ImageError as error:
         said = str(error)
         raise ImageError(said if said.startswith(str(shown)) else f"{shown}: {said}") from error
-    return cleaned, {"burned_in": report.burned_in, "num_redacted": report.num_redacted}
+    return cleaned, report.to_json()
 
 
 def _write(image: Image.Image, frame: int | None, task: FileTask) -> str | None:
