@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Cookie, Depends, FastAPI, Form, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -196,8 +196,8 @@ def _review_routes(project: Project) -> APIRouter:
         _check_token(session, x_csrf_token)
         return session
 
-    Reading = Annotated[Session, Depends(session_of)]
-    Changing = Annotated[Session, Depends(checked_session)]
+    Reading: TypeAlias = Annotated[Session, Depends(session_of)]
+    Changing: TypeAlias = Annotated[Session, Depends(checked_session)]
 
     @router.get("/work/{kind}")
     def case_page(kind: str, session: Reading) -> Response:
@@ -249,7 +249,7 @@ def _overview_routes(project: Project) -> APIRouter:
     router = APIRouter()
     session_of = _session_of(project)
     assignment, accounts = project.assignment, project.accounts
-    Reading = Annotated[Session, Depends(session_of)]
+    Reading: TypeAlias = Annotated[Session, Depends(session_of)]
 
     @router.get("/")
     def home(session: Reading) -> Response:

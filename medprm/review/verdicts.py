@@ -80,7 +80,7 @@ def undo(assignment: Assignment, user: User, turn_id: int) -> dict[str, Any] | N
             return None
         last = standing[-1]
         earlier = [one for one in standing[:-1] if one["step_id"] == last["step_id"]]
-        values = json.loads(earlier[-1]["data"]) if earlier else dict.fromkeys(FIELDS)
+        values: dict[str, Any] = json.loads(earlier[-1]["data"]) if earlier else dict.fromkeys(FIELDS)
         _put(connection, turn, last["step_id"], values, 0.0)
         add_event(connection, "undo", user.id, turn.id, last["step_id"], undone=last["id"])
         return {"step_id": last["step_id"]} | state_of(connection, turn_id)[last["step_id"]]

@@ -25,7 +25,9 @@ const pauses = new Map();
 // ---------------------------------------------------------------------------------------------------- loading
 async function next() {
   isDone = false;
+  view = null; // keys do nothing until the next task is here
   find("#ending").replaceChildren();
+  find("#steps").replaceChildren();
   try {
     view = await post(`/api/next/${kind}`);
   } catch (error) {
