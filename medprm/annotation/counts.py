@@ -35,14 +35,14 @@ def count_outcomes(
 ) -> MonteCarlo:
     """`before` and the outcomes of `drawn` together. Truncated and unreadable ones are neither right nor wrong."""
     right = wrong = unparsed = truncated = 0
-    for text, count, is_truncated in drawn:
-        if is_truncated:
-            truncated += count
+    for one in drawn:
+        if one.is_truncated:
+            truncated += one.count
             continue
-        is_right = answers.is_right(case, answers.read(case, last_step(text)))
-        right += count * (is_right is True)
-        wrong += count * (is_right is False)
-        unparsed += count * (is_right is None)
+        is_right = answers.is_right(case, answers.read(case, last_step(one.text)))
+        right += one.count * (is_right is True)
+        wrong += one.count * (is_right is False)
+        unparsed += one.count * (is_right is None)
     return before.model_copy(
         update={
             "num_correct": before.num_correct + right,

@@ -51,7 +51,7 @@ class Sampler:
             seeds=seeds,
             stop=self.drawing.stop,
         )
-        return [[tuple(one) for one in texts] for texts in drawn]
+        return [[(one.text, one.count, one.is_truncated, one.num_tokens) for one in texts] for texts in drawn]
 
     def _prompts(self, case: Case, prefixes: Sequence[Prefix]) -> list[Prompt]:
         known = self._read.setdefault(case.case_id, {})

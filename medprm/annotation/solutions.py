@@ -62,9 +62,9 @@ def make_solutions(case: Case, makers: Sequence[Maker], settings: SolutionSettin
 def _usable(drawn: Sequence[Drawn], settings: SolutionSettings, not_used: Counter[str]) -> list[list[str]]:
     """The steps of each text, as often as it was drawn."""
     kept = []
-    for text, count, is_truncated in drawn:
-        steps = split_steps(text)
-        if is_truncated:
+    for one in drawn:
+        steps, count = split_steps(one.text), one.count
+        if one.is_truncated:
             not_used["cut off at max_new_tokens"] += count
         elif len(steps) < settings.min_steps:
             not_used[f"fewer than {settings.min_steps} steps"] += count

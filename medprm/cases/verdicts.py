@@ -31,7 +31,7 @@ def majority(verdicts: Sequence[Label]) -> Label:
 
 def expert_majority(verdicts: Sequence[ExpertVerdict]) -> Label:
     """What the experts say together: the last word of an adjudicator or a lead where one decided, else the majority."""
-    last_words = [one.verdict for one in verdicts if (one.extra or {}).get(ROLE) in DECIDING_ROLES]
+    last_words: list[Label] = [one.verdict for one in verdicts if (one.extra or {}).get(ROLE) in DECIDING_ROLES]
     return majority(last_words or [one.verdict for one in verdicts])
 
 

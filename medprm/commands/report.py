@@ -75,8 +75,8 @@ def rewrite(given: argparse.Namespace) -> None:
         write_numbers_report(page, metrics, evaluated.test, evaluated.title, notes, evaluated.versions)
     else:
         images = image_reader(evaluated.cases, evaluated.image_root)
-        rest = (evaluated.cases, images, evaluated.title, notes, settings, evaluated.versions)
-        write_report(page, metrics, evaluated.test, *rest)
+        rest = (evaluated.cases, images, evaluated.title, notes, settings)
+        write_report(page, metrics, evaluated.test, *rest, versions=evaluated.versions)
     print(format_table(metrics))
     print(f"numbers: {folder / 'metrics.json'}\ntables:  {folder / 'tables'}\nreport:  {page}")
 

@@ -95,8 +95,10 @@ def make_first_accounts(accounts: Accounts, config: ReviewConfig) -> None:
         password = secrets.token_urlsafe(9)
         accounts.add(name, password, role, ["radiology", "pathology", "dermatology"] if is_demo else [])
         print(f"new account {name} ({role}), password {password}   (shown this once)")
-    again = [name for name, _ in (("admin", ""), *DEMO_ACCOUNTS) if is_demo and name in known]
-    for name in dict.fromkeys([*again, *([config.accounts.reset] if config.accounts.reset else [])]):
+    again = [name for name in ("admin", *(one[0] for one in DEMO_ACCOUNTS)) if is_demo and name in known]
+    if config.accounts.reset and config.accounts.reset not in again:
+        again.append(config.accounts.reset)
+    for name in again:
         password = secrets.token_urlsafe(9)
         accounts.reset_password(name, password)
         print(f"account {name}, new password {password}   (shown this once)")

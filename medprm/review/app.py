@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Cookie, Depends, FastAPI, Form, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -196,35 +196,35 @@ def _review_routes(project: Project) -> APIRouter:
         _check_token(session, x_csrf_token)
         return session
 
-    Reading: TypeAlias = Annotated[Session, Depends(session_of)]
-    Changing: TypeAlias = Annotated[Session, Depends(checked_session)]
+    reading = Depends(session_of)
+    changing = Depends(checked_session)
 
     @router.get("/work/{kind}")
-    def case_page(kind: str, session: Reading) -> Response:
+    def case_page(kind: str, session: Session = reading) -> Response:
         _check_kind(kind, session.user)
         return _page(project, "case.html.j2", session, kind=kind, error_kinds=ERROR_KINDS, severities=SEVERITIES)
 
     @router.post("/api/next/{kind}")
-    def next_task(kind: str, session: Changing) -> Response:
+    def next_task(kind: str, session: Session = changing) -> Response:
         _check_kind(kind, session.user)
         turn = assignment.next_turn(session.user, kind)
         return JSONResponse({"turn": None} if turn is None else turn_view(assignment, session.user, turn))
 
     @router.post("/api/turn/{turn_id}/verdict")
-    def verdict(turn_id: int, said: Said, session: Changing) -> Response:
+    def verdict(turn_id: int, said: Said, session: Session = changing) -> Response:
         return JSONResponse({"step_id": said.step_id, "state": save(assignment, session.user, turn_id, said)})
 
     @router.post("/api/turn/{turn_id}/undo")
-    def take_back(turn_id: int, session: Changing) -> Response:
+    def take_back(turn_id: int, session: Session = changing) -> Response:
         return JSONResponse({"undone": undo(assignment, session.user, turn_id)})
 
     @router.post("/api/turn/{turn_id}/finish")
-    def end(turn_id: int, session: Changing) -> Response:
+    def end(turn_id: int, session: Session = changing) -> Response:
         finish(assignment, session.user, turn_id)
         return JSONResponse({"gold": gold_of(session.user, turn_id)})
 
     @router.get("/api/pixels/{image}")
-    def pixels(image: int, session: Reading, frame: int | None = None) -> Response:
+    def pixels(image: int, session: Session = reading, frame: int | None = None) -> Response:
         try:
             return Response(project.pixels.frame(image, frame), media_type="application/octet-stream")
         except KeyError:
@@ -249,10 +249,10 @@ def _overview_routes(project: Project) -> APIRouter:
     router = APIRouter()
     session_of = _session_of(project)
     assignment, accounts = project.assignment, project.accounts
-    Reading: TypeAlias = Annotated[Session, Depends(session_of)]
+    reading = Depends(session_of)
 
     @router.get("/")
-    def home(session: Reading) -> Response:
+    def home(session: Session = reading) -> Response:
         waiting = assignment.counts(session.user)
         own = assignment.database.row(
             "SELECT count(*) AS steps, sum(seconds) AS seconds FROM verdicts JOIN turns ON turns.id = turn_id WHERE "
@@ -264,13 +264,13 @@ def _overview_routes(project: Project) -> APIRouter:
         return _page(project, "home.html.j2", session, **values)
 
     @router.get("/progress")
-    def progress_page(session: Reading) -> Response:
+    def progress_page(session: Session = reading) -> Response:
         _check_role(session.user, "adjudicator", "admin")
         return _page(project, "progress.html.j2", session, **progress(assignment, accounts.users()))
 
     @router.post("/splits/{number}")
     def decide_split(
-        number: int, session: Reading, csrf: Annotated[str, Form()], decision: Annotated[str, Form()]
+        number: int, *, session: Session = reading, csrf: Annotated[str, Form()], decision: Annotated[str, Form()]
     ) -> Response:
         _check_token(session, csrf)
         _check_role(session.user, "adjudicator", "admin")
@@ -280,13 +280,14 @@ def _overview_routes(project: Project) -> APIRouter:
         return RedirectResponse("/progress", status_code=303)
 
     @router.get("/accounts")
-    def accounts_page(session: Reading) -> Response:
+    def accounts_page(session: Session = reading) -> Response:
         _check_role(session.user, "admin")
         return accounts_view(session, "", 200)
 
     @router.post("/accounts")
     def add_account(
-        session: Reading,
+        *,
+        session: Session = reading,
         csrf: Annotated[str, Form()],
         name: Annotated[str, Form()],
         password: Annotated[str, Form(max_length=1000)],
@@ -304,7 +305,7 @@ def _overview_routes(project: Project) -> APIRouter:
 
     @router.post("/accounts/{user_id}")
     def open_or_close(
-        user_id: int, session: Reading, csrf: Annotated[str, Form()], is_active: Annotated[bool, Form()]
+        user_id: int, *, session: Session = reading, csrf: Annotated[str, Form()], is_active: Annotated[bool, Form()]
     ) -> Response:
         _check_token(session, csrf)
         _check_role(session.user, "admin")
@@ -326,7 +327,7 @@ def _overview_routes(project: Project) -> APIRouter:
         )
 
     @router.get("/export/{name}")
-    def export(name: str, session: Reading) -> Response:
+    def export(name: str, session: Session = reading) -> Response:
         _check_role(session.user, "admin")
         if name not in EXPORTS:
             raise HTTPException(404, "no such export")
@@ -337,12 +338,12 @@ def _overview_routes(project: Project) -> APIRouter:
         return Response(text, media_type=EXPORTS[name], headers=headers)
 
     @router.get("/scored")
-    def scored(session: Reading, page: int = 1, show: str = "all") -> Response:
+    def scored(session: Session = reading, page: int = 1, show: str = "all") -> Response:
         _check_role(session.user, "adjudicator", "admin")
         return _page(project, "scored.html.j2", session, **scored_rows(assignment.material, page, show))
 
     @router.get("/scored/{number}")
-    def scored_one(number: int, session: Reading) -> Response:
+    def scored_one(number: int, session: Session = reading) -> Response:
         _check_role(session.user, "adjudicator", "admin")
         try:
             return _page(project, "scored_case.html.j2", session, **scored_case(assignment.material, number))

@@ -109,7 +109,8 @@ def agreement(assignment: Assignment, users: Sequence[User]) -> dict[str, Any]:
         by_category = {}
         for category in CATEGORIES:
             places = [k for k, place in enumerate(both) if categories[place] == category]
-            one = pair_agreement(*([side[k] for k in places] for side in (first, second, ids)), NUM_BOOTSTRAP)
+            by_first, by_second = [first[k] for k in places], [second[k] for k in places]
+            one = pair_agreement(by_first, by_second, [ids[k] for k in places], NUM_BOOTSTRAP)
             by_category[category] = shown(one.kappa)
         pairs.append(
             {

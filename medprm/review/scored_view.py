@@ -61,7 +61,7 @@ def scored_case(material: Material, number: int) -> dict[str, Any]:
             "rank": rank,
             "score": one.score(AGGREGATION),
             "answer": one.answer or "(not parsed)",
-            "votes": votes[one.answer],
+            "votes": votes[one.answer] if one.answer is not None else 0,
             "is_correct": one.is_correct,
             "roles": ["PRM's pick"] * (one is pick) + ["majority vote"] * (one is majority),
             "steps": _steps(one),

@@ -198,7 +198,9 @@ def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -
 def _describe(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1, with the schema of a request; the case's is that of a record."""
     if app.openapi_schema is None:
-        described = get_openapi(title=app.title, version=app.version, routes=app.routes, summary=__doc__.split("\n")[0])
+        described = get_openapi(
+            title=app.title, version=app.version, routes=app.routes, summary=(__doc__ or "").split("\n")[0]
+        )
         template = "#/components/schemas/{model}"
         _, schemas = models_json_schema([(ScoreBody, "validation"), (Case, "validation")], ref_template=template)
         components = described.setdefault("components", {}).setdefault("schemas", {})
