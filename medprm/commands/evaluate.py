@@ -129,6 +129,7 @@ def report(
     write_metrics(folder / "metrics.json", metrics)
     rows = selection_rows(collect_candidates(test_scores, others), test_scores, metrics["aggregation"])
     write_selections(folder / "selections.jsonl", rows)
+    save_run(folder, report_notes=report_notes(config))  # for the page that is made again without the model
     keep_calibration(config, checkpoint, validation_scores)
     cases = {item.case.case_id: item.case for item in test}
     write_report(

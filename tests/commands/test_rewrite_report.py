@@ -28,6 +28,15 @@ def test_the_same_settings_give_the_same_numbers(evaluated: Path, tmp_path: Path
     assert "<script" not in page
 
 
+def test_what_is_said_at_the_top_stays(evaluated: Path, tmp_path: Path) -> None:
+    folder = copied(evaluated, tmp_path)
+    run = json.loads((folder / "run.json").read_text())
+    assert run["report_notes"] == [], "of the user's own records"
+    (folder / "run.json").write_text(json.dumps(run | {"report_notes": ["Drawn by a program."]}))
+    assert report.main([str(folder)]) == 0
+    assert "Drawn by a program." in (folder / "report.html").read_text()
+
+
 def test_other_settings_need_no_model(evaluated: Path, tmp_path: Path) -> None:
     folder = copied(evaluated, tmp_path)
     arguments = ["--threshold", "0.25", "--aggregation", "last", "--sizes", "1", "3", "--num-bootstrap", "150"]
