@@ -8,7 +8,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,30 +20,33 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils import logging as transformers_logging
 
 from medprm import __version__
-from medprm.cases.folder import DataFolder
 from medprm.cases.schema import CaseSolutions
 from medprm.cases.stored import ChainedCases
 from medprm.clients.guard import Guard
 from medprm.clients.uploads import Uploads
 from medprm.commands.data_source import (
-    TrainingSet,
     describe_mix,
     describe_source,
-    further_sets,
     open_source,
     read_splits,
     with_labels,
 )
 from medprm.commands.score_split import score_split
+from medprm.commands.train_sets import (
+    count_of_validation,
+    make_collator,
+    packed,
+    selected,
+    training_dataset,
+    training_sets,
+    validation_dataset,
+)
 from medprm.config import TrainConfig
-from medprm.encoding.collator import Collator, TreeCollator
+from medprm.encoding.collator import Collator
 from medprm.encoding.encoder import Encoder
 from medprm.encoding.preview import preview_batch
 from medprm.encoding.prm_record import describe_prm
-from medprm.encoding.settings import LabelSettings
-from medprm.encoding.targets import Targets
 from medprm.encoding.tokens import LabelTokens
-from medprm.errors import InputError
 from medprm.evaluation.candidates import collect_candidates
 from medprm.evaluation.selection import choose_aggregation
 from medprm.evaluation.thresholds import choose_threshold
@@ -72,11 +75,8 @@ from medprm.tracking import Tracker, start_tracking, tracker_url
 from medprm.training.arguments import start_deepspeed, training_arguments
 from medprm.training.card import CARD_FILE, model_card
 from medprm.training.checkpoints import Writers, discard_newer, find_resumable, is_sharded, num_writers
-from medprm.training.dataset import StepDataset, build_dataset
-from medprm.training.mixture import MixedDataset, Part, mixture_json
-from medprm.training.packing import PackedDataset, pack_dataset
-from medprm.training.selection import select
-from medprm.training.settings import PackingSettings
+from medprm.training.dataset import StepDataset
+from medprm.training.mixture import MixedDataset, mixture_json
 from medprm.training.stopping import StopOnRequest
 from medprm.training.trainer import PRMTrainer
 from medprm.training.universal import MendUniversal, ensure_universal, reading_universal
@@ -105,7 +105,7 @@ def run(config: TrainConfig) -> Path:
     validation_set = validation_dataset(splits.get("validation"), encoder, config, data.image_root, loaded)
     if isinstance(train_set, MixedDataset):
         save_run(folder, mix=mixture_json(train_set.mixture))
-    save_run(folder, counts={"train": train_set.counts.to_json()} | _counts(validation_set), **chosen)
+    save_run(folder, counts={"train": train_set.counts.to_json()} | count_of_validation(validation_set), **chosen)
     label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, config.labels.texts)
     show_first_batch(folder, train_set, loaded, label_tokens)
     tracker = track(config, folder, ChainedCases([*splits.values(), *(one.cases for one in sets[1:])]))
@@ -171,48 +171,6 @@ def keep_source(folder: Path, config: TrainConfig, source: dict[str, Any]) -> No
     logger.info("data %s from %s: %s", config.data.name, source["path"], json.dumps(source["read"]))
 
 
-def training_sets(
-    config: TrainConfig, data: DataFolder, splits: Mapping[str, Sequence[CaseSolutions]]
-) -> list[TrainingSet]:
-    """The train split of `data`, then those of the sets that are mixed in."""
-    main = TrainingSet(config.data.name, splits.get("train") or data.split("train"), data.image_root, {})
-    return [main, *further_sets(config.mix, splits, data.image_root)]
-
-
-def selected(sets: Sequence[TrainingSet], config: TrainConfig) -> tuple[list[TrainingSet], dict[str, Any]]:
-    """The sets with the solutions that are chosen, and the counts of the choice by set."""
-    if config.selection.kind == "none":
-        return list(sets), {}
-    seed = config.seed if config.selection.seed is None else config.selection.seed
-    found = [select(one.cases, config.selection, config.labels, seed) for one in sets]
-    counts = {one.name: chosen.counts.to_json() for one, chosen in zip(sets, found, strict=True)}
-    return [one._replace(cases=chosen.cases) for one, chosen in zip(sets, found, strict=True)], {"selection": counts}
-
-
-def training_dataset(
-    sets: Sequence[TrainingSet], encoder: Encoder, config: TrainConfig, loaded: LoadedModel
-) -> StepDataset | MixedDataset:
-    """The solutions of all sets; each as often as the weights say."""
-    parts = [
-        Part(
-            one.name,
-            build_dataset(
-                one.cases,
-                encoder,
-                config.labels,
-                one.image_root,
-                loaded.image_settings,
-                max_positions(loaded),
-                config.tiles,
-            ),
-        )
-        for one in sets
-    ]
-    if len(parts) == 1 and not config.mix.is_weighted:
-        return parts[0].dataset
-    return MixedDataset(parts, config.mix, config.seed)
-
-
 def is_resharded(start: Path | None) -> bool:
     """Whether the checkpoint to go on from was written by another number of processes."""
     return start is not None and num_writers(start, num_processes()) != num_processes()
@@ -247,61 +205,12 @@ def load_base(config: TrainConfig) -> LoadedModel:
     return load_checkpoint(source, max_tiles=settings.max_tiles, attn_implementation=attention)
 
 
-def validation_dataset(
-    cases: Sequence[CaseSolutions] | None, encoder: Encoder, config: TrainConfig, root: Path, loaded: LoadedModel
-) -> StepDataset | None:
-    """The validation split with its labels as truth, whatever training's labels are; None where it is not wanted."""
-    if config.training.eval_strategy == "no":
-        return None
-    if not cases:
-        raise InputError(
-            f"no validation split in {config.data.path}; add validation.jsonl, or choose training.eval_strategy=no"
-        )
-    kind = "outcome" if config.labels.kind == "outcome" else "hybrid"
-    dataset = build_dataset(
-        cases, encoder, LabelSettings(kind=kind), root, loaded.image_settings, max_positions(loaded), config.tiles
-    )
-    if len(config.labels.texts) == 3:
-        dataset.items = [one._replace(targets=_with_neutral(one.targets)) for one in dataset.items]
-    return dataset
-
-
-def _with_neutral(targets: Targets) -> Targets:
-    """Rows over + and - as rows over +, = and -."""
-    rows = tuple(None if row is None else (row[0], 0.0, row[1]) for row in targets.rows)
-    return Targets(rows=rows, weights=targets.weights)
-
-
-def max_positions(loaded: LoadedModel) -> int:
-    """The longest sequence that the text model was made for [tokens]."""
-    return int(loaded.model.config.get_text_config().max_position_embeddings)
-
-
-def packed(
-    dataset: StepDataset | MixedDataset, settings: PackingSettings
-) -> StepDataset | MixedDataset | PackedDataset:
-    """The data set as rows of trees, unless one solution is to have a row."""
-    if settings.kind == "none":
-        return dataset
-    return pack_dataset(dataset, settings.kind, settings.max_row_tokens, settings.max_tree_solutions)
-
-
 def row_counts(num_rows: int, rows_per_process: int, processes: int) -> dict[str, int]:
     """Rows of an epoch, and how many of them accelerate shows twice so that several processes end it together."""
     repeated = -num_rows % (rows_per_process * processes) if processes > 1 else 0
     if repeated:
         logger.info("%d rows for %d processes: the end of each epoch repeats %d of them", num_rows, processes, repeated)
     return {"num_rows": num_rows, "num_repeated_an_epoch": repeated}
-
-
-def make_collator(loaded: LoadedModel, label_tokens: LabelTokens, config: TrainConfig) -> Collator | TreeCollator:
-    """The one that fits what `packed` gives."""
-    kind = Collator if config.packing.kind == "none" else TreeCollator
-    return kind(pad_id=int(loaded.tokenizer.pad_token_id), num_labels=len(label_tokens.ids))  # type: ignore[arg-type]
-
-
-def _counts(validation_set: StepDataset | None) -> dict[str, Any]:
-    return {} if validation_set is None else {"validation": validation_set.counts.to_json()}
 
 
 def show_first_batch(
