@@ -28,6 +28,7 @@ ASKED_FOR = {
     "number": "one number and its unit",
     "icd10": "one ICD-10 code",
     "diagnosis": "the name of one diagnosis and nothing else",
+    "findings": "all findings, separated by commas",
     "open": "as few words as it takes",
 }
 CONTINUE = "The solution so far:\n{steps}\nGo on with the next steps; do not repeat these."

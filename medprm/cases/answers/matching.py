@@ -65,7 +65,9 @@ def canonical_answer(
     if kind == "icd10":
         code = canonical_code(answer)
         return None if code is None else at_level(code, settings.icd10_level)
-    return canonical_diagnosis(answer, read_synonyms(settings.synonyms)) if kind == "diagnosis" else normalise(answer)
+    if kind == "diagnosis":
+        return canonical_diagnosis(answer, read_synonyms(settings.synonyms))
+    return normalise(answer) or None if kind == "findings" else normalise(answer)  # without a word nothing was found
 
 
 class AnswerJudge(Protocol):
