@@ -1,5 +1,6 @@
 """Settings to TrainingArguments: the same names, the paper's defaults, and no key that does nothing."""
 
+import importlib.util
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,11 @@ def test_wrong_settings_are_named(given: dict[str, Any], message: str) -> None:
 
 def test_liger_kernels_leave_the_logits_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = TrainingSettings(use_liger_kernel=True)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'medprm\[liger\]'"):
         training_arguments(settings, tmp_path)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name == "liger_kernel" else find(name))
     arguments = training_arguments(settings, tmp_path)
     assert arguments.use_liger_kernel
     assert arguments.liger_kernel_config == {"fused_linear_cross_entropy": False, "cross_entropy": False}
