@@ -7,6 +7,7 @@ hundred bytes a solution. Several processes may read one at a time; nothing is c
 
 import hashlib
 import os
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,23 @@ class _Known(NamedTuple):
     solution_ids: dict[str, str]
 
 
-class StoredCases(Sequence[CaseSolutions]):
+class _Cases(Sequence[CaseSolutions]):
+    """A sequence by `__len__` and `_one`, the case at an index."""
+
+    @overload
+    def __getitem__(self, index: int) -> CaseSolutions: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[CaseSolutions]: ...
+    def __getitem__(self, index: int | slice) -> CaseSolutions | Sequence[CaseSolutions]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return self._one(index)
+
+    @abstractmethod
+    def _one(self, index: int) -> CaseSolutions: ...
+
+
+class StoredCases(_Cases):
     """Cases in the order of their first lines; `lines[i]` are the byte offsets of the lines of case i."""
 
     def __init__(self, path: Path, lines: Sequence[Sequence[int]]) -> None:
@@ -40,13 +57,7 @@ class StoredCases(Sequence[CaseSolutions]):
     def __len__(self) -> int:
         return len(self.lines)
 
-    @overload
-    def __getitem__(self, index: int) -> CaseSolutions: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[CaseSolutions]: ...
-    def __getitem__(self, index: int | slice) -> CaseSolutions | Sequence[CaseSolutions]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def _one(self, index: int) -> CaseSolutions:
         records = [self._record(offset) for offset in self.lines[index]]
         solutions = [one.solution() for one in records if one.model_fields_set & SOLUTION_FIELDS]
         return CaseSolutions(records[0].case(), solutions)
@@ -63,7 +74,7 @@ class StoredCases(Sequence[CaseSolutions]):
 
 
 @dataclass(frozen=True)
-class ChosenCases(Sequence[CaseSolutions]):
+class ChosenCases(_Cases):
     """Some solutions of some cases of another sequence: `places` has the case's number and those of its solutions."""
 
     cases: Sequence[CaseSolutions]
@@ -72,20 +83,14 @@ class ChosenCases(Sequence[CaseSolutions]):
     def __len__(self) -> int:
         return len(self.places)
 
-    @overload
-    def __getitem__(self, index: int) -> CaseSolutions: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[CaseSolutions]: ...
-    def __getitem__(self, index: int | slice) -> CaseSolutions | Sequence[CaseSolutions]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def _one(self, index: int) -> CaseSolutions:
         number, chosen = self.places[index]
         item = self.cases[number]
         return CaseSolutions(item.case, [item.solutions[one] for one in chosen])
 
 
 @dataclass(frozen=True)
-class ChainedCases(Sequence[CaseSolutions]):
+class ChainedCases(_Cases):
     """Several sequences of cases, one after the other, none of them read."""
 
     parts: Sequence[Sequence[CaseSolutions]]
@@ -97,13 +102,7 @@ class ChainedCases(Sequence[CaseSolutions]):
         for one in self.parts:
             yield from one
 
-    @overload
-    def __getitem__(self, index: int) -> CaseSolutions: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[CaseSolutions]: ...
-    def __getitem__(self, index: int | slice) -> CaseSolutions | Sequence[CaseSolutions]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def _one(self, index: int) -> CaseSolutions:
         place = range(len(self))[index]
         for one in self.parts:
             if place < len(one):
