@@ -41,7 +41,7 @@ def browser(width: int = 1440, height: int = 900) -> Iterator[Chrome]:
             chrome.quit()
 
 
-def wait(chrome: Chrome, condition: str, seconds: float = 15) -> Any:
+def wait(chrome: Chrome, condition: str, seconds: float = 60) -> Any:
     """Until the JavaScript expression is true; its value."""
     return WebDriverWait(chrome, seconds, poll_frequency=0.02).until(
         lambda one: one.execute_script(f"return {condition}"), f"never true: {condition}"

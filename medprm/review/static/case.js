@@ -176,7 +176,8 @@ async function undo() {
       return;
     }
     states.set(undone.step_id, undone);
-    focusStep(asked.indexOf(undone.step_id));
+    // The answer may be late: who has gone on by Tab inside this step stays there.
+    if (!card(undone.step_id).contains(document.activeElement)) focusStep(asked.indexOf(undone.step_id));
     showState(undone.step_id);
     saying("undone");
   } catch (error) {
