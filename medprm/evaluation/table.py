@@ -96,7 +96,7 @@ def baseline_cell(metrics: Mapping[str, Any], baseline: str, name: str) -> str:
     number = metrics["baselines"].get(baseline, {}).get(name)
     if name == "auroc" and baseline != "length":
         return AUROC_BY_CHANCE
-    return f"{number['value']:.3f}" if number else ""
+    return f"{number['value']:z.3f}" if number else ""
 
 
 def _category_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
