@@ -129,7 +129,8 @@ def _search_table(searches: Sequence[Sequence[Outcome]], num_bootstrap: int, see
         cells = [_shown(one.over_seeds(len(resampling.numbers))) for one in means]
         rows.append([f"{METHOD_NAMES[method]}, N = {size}", " / ".join(f"{one:.0f}" for one in tokens), *cells])
         rows[-1].append(", ".join(f"{one:+.3f}" for one in means[-1].by_run))
-    title = f"Search, {len({one.case_id for one in searches[0]})} cases that every run searched, of {len(resampling.numbers)} patients"
+    num_cases, num_patients = len({one.case_id for one in searches[0]}), len(resampling.numbers)
+    title = f"Search, {num_cases} cases that every run searched, of {num_patients} patients"
     return Table(title, rows)
 
 
