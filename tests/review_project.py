@@ -31,7 +31,8 @@ from medprm.cases.schema import (
 )
 from medprm.commands.review import open_project
 from medprm.config import ReviewConfig
-from medprm.review.app import Project, make_app
+from medprm.review.app import make_app
+from medprm.review.project import Project
 from medprm.review.settings import AccountSettings, ProtocolSettings, ReviewDataSettings, RuleSettings
 
 PASSWORD = "a long enough password"

@@ -24,12 +24,13 @@ from medprm.cases.schema import Record
 from medprm.config import ReviewConfig
 from medprm.errors import InputError
 from medprm.review.accounts import Accounts
-from medprm.review.app import Project, make_app
+from medprm.review.app import make_app
 from medprm.review.assignment import Assignment
 from medprm.review.database import Database
 from medprm.review.exchange import EXPORTS, export_text, import_verdicts
 from medprm.review.material import read_material
 from medprm.review.pixels import Pixels
+from medprm.review.project import Project
 from medprm.review.settings import check_file
 
 logger = logging.getLogger(__name__)

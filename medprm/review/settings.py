@@ -1,9 +1,9 @@
 """Settings of the review application. Light: no web framework, so that `--help` is quick."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 
+from medprm.clients.hosts import is_loopback
 from medprm.errors import InputError, check_choice, check_least
 
 STEPS = ("disputed", "all")
@@ -58,10 +58,7 @@ class AddressSettings:
 
     @property
     def is_loopback(self) -> bool:
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
 
 @dataclass

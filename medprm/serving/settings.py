@@ -1,8 +1,8 @@
 """Settings of the HTTP service. Light: no torch and no web framework."""
 
-import ipaddress
 from dataclasses import dataclass, field
 
+from medprm.clients.hosts import is_loopback
 from medprm.errors import InputError, check_least
 
 
@@ -50,13 +50,3 @@ class ServingSettings:
                 f"serving.host={self.host} answers other machines: give serving.token_env=NAME, the environment "
                 "variable with a token, and serving.allowed_hosts=[NAME], what clients call this machine"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

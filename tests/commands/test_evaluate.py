@@ -15,13 +15,14 @@ from small_run import SIZES, evaluate_config, write_records
 from medprm.cases.folder import open_data
 from medprm.cases.schema import CaseSolutions
 from medprm.commands import evaluate
-from medprm.config import ScoringSettings, TrackingSettings
+from medprm.config import TrackingSettings
 from medprm.errors import InputError
 from medprm.evaluation.scored import read_scored
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.loading import load_checkpoint
 from medprm.scoring.calibration import Calibration, save_calibration
 from medprm.scoring.scorer import StepScorer
+from medprm.scoring.settings import ScoringSettings
 
 ROOT = Path(__file__).parents[2]
 SMALL_ROWS = 250  # several rows a split

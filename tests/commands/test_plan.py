@@ -10,8 +10,8 @@ from tiny import tiny_model
 
 from medprm.commands import plan, train
 from medprm.commands.entry import run_verb
-from medprm.config import ModelSettings, TuningSettings
 from medprm.errors import InputError
+from medprm.model.settings import ModelSettings, TuningSettings
 from medprm.training.planning import PlanningSettings
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -22,10 +22,11 @@ from medprm.cases.jsonl import write_cases
 from medprm.cases.schema import CaseSolutions, Solution
 from medprm.commands import train
 from medprm.commands.entry import run_verb
-from medprm.config import LabelledSettings, TrackingSettings, TuningSettings
+from medprm.config import LabelledSettings, TrackingSettings
 from medprm.encoding.settings import EncodingSettings, LabelSettings
 from medprm.errors import InputError
 from medprm.model.loading import load_checkpoint
+from medprm.model.settings import TuningSettings
 from medprm.run import RunError
 from medprm.scoring.aggregate import AGGREGATORS
 from medprm.scoring.scorer import StepScorer

@@ -20,10 +20,10 @@ from tiny import tiny_tokenizer
 from transformers import TrainerCallback
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from medprm.config import TuningSettings
 from medprm.encoding.collator import Collator
 from medprm.encoding.tokens import LabelTokens
 from medprm.model.loading import load_checkpoint
+from medprm.model.settings import TuningSettings
 from medprm.model.tuning import tuned
 from medprm.training.arguments import start_deepspeed, training_arguments
 from medprm.training.settings import TrainingSettings

@@ -14,11 +14,11 @@ from tiny import IMAGE_SETTINGS, tiny_encoder
 from trees import branching_cases
 
 from medprm.cases.schema import CaseSolutions
-from medprm.config import TuningSettings
 from medprm.encoding.chat import EncodingError
 from medprm.encoding.collator import UNKNOWN, Collator, TreeCollator
 from medprm.encoding.settings import LabelSettings
 from medprm.model.lora import apply_lora
+from medprm.model.settings import TuningSettings
 from medprm.model.tree_attention import use_tree_attention
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import pack_dataset
