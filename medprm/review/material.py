@@ -28,8 +28,8 @@ SPECIALTY_OF = {
     "ct_scan": "radiology",
     "pathology": "pathology",
     "clinical_photos": "dermatology",
-    "text": None,
 }
+"""Of the modalities that have one; any expert reviews the others."""
 
 
 class Task(NamedTuple):
@@ -178,8 +178,8 @@ def _tasks(
 
 def _specialty(record: Record) -> str | None:
     given = (record.metadata.specialty or "").strip().casefold()
-    known = {one for one in SPECIALTY_OF.values() if one}
-    return given if given in known else SPECIALTY_OF[record.modality]
+    known = set(SPECIALTY_OF.values())
+    return given if given in known else SPECIALTY_OF.get(record.modality)
 
 
 def _number_images(records: Sequence[Record]) -> tuple[list[Image], dict[str, list[ShownImage]]]:

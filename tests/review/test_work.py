@@ -6,11 +6,12 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from review_project import Served, drawn_records, opened, review_config, served, write_data
 
-from medprm.cases.schema import Image, Metadata
+from medprm.cases.schema import Image, Metadata, Modality
 from medprm.commands.review import open_project
 from medprm.errors import InputError
 
@@ -168,6 +169,14 @@ def test_specialists_only(tmp_path: Path) -> None:
         assert ana.judge() is None
         view = pat.judge()
         assert view and "Case 0" in view["case"]["question"]
+
+
+@pytest.mark.parametrize("modality", get_args(Modality))
+def test_every_modality_is_reviewed(modality: str, tmp_path: Path) -> None:
+    path = write_data(tmp_path / "data", drawn_records(1, modality=modality), size=16)
+    with served(review_config(path, tmp_path / "review")) as server:
+        view = server.client("ana").judge()
+        assert view and view["case"]["modality"] == modality.replace("_", " ")
 
 
 def test_disputed_steps_come_from_the_queue(data: Path, tmp_path: Path) -> None:
