@@ -101,7 +101,7 @@ class Assignment:
         """The lead's word on a split whose checks are done; one that is sent back goes back whole."""
         with self.database.transaction() as connection:
             split = connection.execute("SELECT * FROM splits WHERE number = ?", (number,)).fetchone()
-            if split is None or not user.may_decide or split["owner_id"] == user.id:
+            if split is None or not user.may_decide or self._has_reviewed(connection, user, split):
                 raise TurnError(f"split {number}: not yours to decide")
             if split["state"] != "open" or self._checks_left(connection, number) != []:
                 raise TurnError(f"split {number}: {split['state']}, or not yet checked; nothing to decide")
@@ -116,6 +116,15 @@ class Assignment:
                 connection.execute("UPDATE splits SET round = round + 1 WHERE number = ?", (number,))
             kind = "split_accepted" if is_accepted else "split_returned"
             add_event(connection, kind, user.id, split=number, round=split["round"])
+
+    def _has_reviewed(self, connection: sqlite3.Connection, user: User, split: sqlite3.Row) -> bool:
+        """Whether the user owns the split, or reviewed in it before it was freed."""
+        rows = connection.execute(
+            "SELECT task FROM turns WHERE user_id = ? AND kind = 'review' AND round = ? AND state IN ('open', 'done')",
+            (user.id, split["round"]),
+        ).fetchall()
+        reviewed = {self.material.task(row["task"]).split for row in rows}
+        return split["owner_id"] == user.id or split["number"] in reviewed
 
     def checks(self, number: int) -> tuple[list[int], list[int] | None]:
         """The tasks of a split that a lead checks, and which of them are left (None: reviewers are not done)."""
