@@ -24,7 +24,7 @@ from medprm.review.assignment import KINDS, Assignment, TurnError
 from medprm.review.database import add_event
 from medprm.review.exchange import EXPORTS, export_text
 from medprm.review.pixels import Pixels
-from medprm.review.progress import progress, work
+from medprm.review.progress import KeptAgreement, progress, work
 from medprm.review.scored_view import score_css, scored_case, scored_rows
 from medprm.review.security import Application, Gate
 from medprm.review.settings import ROLES, SPECIALTIES, AddressSettings
@@ -249,6 +249,7 @@ def _overview_routes(project: Project) -> APIRouter:
     router = APIRouter()
     session_of = _session_of(project)
     assignment, accounts = project.assignment, project.accounts
+    agreed = KeptAgreement(assignment)
     reading = Depends(session_of)
 
     @router.get("/")
@@ -266,7 +267,7 @@ def _overview_routes(project: Project) -> APIRouter:
     @router.get("/progress")
     def progress_page(session: Session = reading) -> Response:
         _check_role(session.user, "adjudicator", "admin")
-        return _page(project, "progress.html.j2", session, **progress(assignment, accounts.users()))
+        return _page(project, "progress.html.j2", session, **progress(assignment, accounts.users(), agreed))
 
     @router.post("/splits/{number}")
     def decide_split(
