@@ -10,10 +10,22 @@ from review_project import PASSWORD, Client, Served, drawn_records, review_confi
 
 from medprm.cases.schema import Image
 from medprm.errors import InputError
+from medprm.review import security
 from medprm.review.settings import AccountSettings, AddressSettings
 
 SCRIPT = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 1'>"
 PRIVATE = ("/", "/work/review", "/progress", "/accounts", "/account", "/scored", "/scored/1", "/export/experts.jsonl")
+
+
+def raw(served: Served, request: str) -> bytes:
+    """The answer to these bytes: a client would tidy them up."""
+    host = urlsplit(served.url)
+    with socket.create_connection((host.hostname, host.port), timeout=60) as plain:
+        plain.sendall(request.encode())
+        answer = b""
+        while chunk := plain.recv(65536):
+            answer += chunk
+    return answer
 
 
 @pytest.mark.parametrize("path", PRIVATE)
@@ -39,17 +51,9 @@ def test_requests_need_a_login(path: str, shared: Served) -> None:
     ],
 )
 def test_nothing_outside_can_be_named(path: str, shared: Served) -> None:
-    root = shared.client("root")
-    host = urlsplit(shared.url)
-    # Raw: a client would tidy the path up.
-    with socket.create_connection((host.hostname, host.port)) as plain:
-        cookie = f"medprm_session={root.http.cookies['medprm_session']}"
-        plain.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {host.netloc}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n".encode()
-        )
-        answer = b""
-        while chunk := plain.recv(65536):
-            answer += chunk
+    cookie = f"medprm_session={shared.client('root').http.cookies['medprm_session']}"
+    host = urlsplit(shared.url).netloc
+    answer = raw(shared, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n")
     assert re.match(rb"HTTP/1.1 (404|422|400) ", answer), answer[:200]
     assert b"root:" not in answer and b"SQLite" not in answer
 
@@ -109,6 +113,24 @@ def test_requests_from_other_sites_are_refused(headers: dict, shared: Served) ->
 
 def test_other_hosts_are_refused(shared: Served) -> None:
     assert Client(shared.url).get("/login", headers={"Host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["[::1", "[x]", "]", "", "a@[::1", "\u2100.example"])
+def test_malformed_hosts_are_refused(host: str, shared: Served) -> None:
+    assert raw(shared, f"GET /login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("origin", ["http://[x", "http://[::1", "//]", "\u2100://x"])
+def test_malformed_origins_are_refused(origin: str, shared: Served) -> None:
+    head = f"Host: {urlsplit(shared.url).netloc}\r\nOrigin: {origin}\r\nContent-Length: 0\r\nConnection: close"
+    assert raw(shared, f"POST /login HTTP/1.1\r\n{head}\r\n\r\n").startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_body_that_never_ends_is_given_up(shared: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "MOST_BODY_SECONDS", 0.3)
+    head = f"Host: {urlsplit(shared.url).netloc}\r\nContent-Length: 100"
+    # The connection ends, too: `raw` reads to its end.
+    assert raw(shared, f"POST /login HTTP/1.1\r\n{head}\r\n\r\nname=a").startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_session_is_not_fixed_from_outside(shared: Served) -> None:
