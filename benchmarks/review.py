@@ -34,13 +34,12 @@ NUM_STEPS = 6
 def serve(path: Path, folder: Path, num_reviewers: int, port: int) -> None:
     import uvicorn
 
-    from medprm.commands.review import KEEP_ALIVE_SECONDS
+    from medprm.commands.review import server_options
     from medprm.review.app import make_app
 
     users = {f"reader{k}": ("reviewer", ["radiology"]) for k in range(num_reviewers)} | {"root": ("admin", [])}
     project = opened(review_config(path, folder), users)
-    quiet = {"log_level": "warning", "access_log": False}
-    uvicorn.run(make_app(project), host="127.0.0.1", port=port, timeout_keep_alive=KEEP_ALIVE_SECONDS, **quiet)
+    uvicorn.run(make_app(project), host="127.0.0.1", port=port, **server_options(project.address))
 
 
 class Reviewer:

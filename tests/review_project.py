@@ -29,7 +29,7 @@ from medprm.cases.schema import (
     Sources,
     Step,
 )
-from medprm.commands.review import open_project
+from medprm.commands.review import open_project, server_options
 from medprm.config import ReviewConfig
 from medprm.review.app import Project, make_app
 from medprm.review.settings import AccountSettings, ProtocolSettings, ReviewDataSettings, RuleSettings
@@ -162,9 +162,8 @@ class Served(NamedTuple):
 def served(config: ReviewConfig, users: dict[str, tuple[str, list[str]]] | None = None) -> Iterator[Served]:
     """The application on a free port of this machine."""
     project = opened(config, users)
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(project), host="127.0.0.1", port=0, log_level="warning", access_log=False)
-    )
+    options = server_options(config.address)
+    server = uvicorn.Server(uvicorn.Config(make_app(project), host="127.0.0.1", port=0, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

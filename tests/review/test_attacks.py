@@ -2,9 +2,11 @@
 
 import re
 import socket
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from review_project import PASSWORD, Client, Served, drawn_records, review_config, served, write_data
 
@@ -180,6 +182,34 @@ def test_guessing_passwords_is_stopped(data: Path, tmp_path: Path) -> None:
         assert codes == [401, 401, 401, 429, 429]  # six from this address, under whatever name
 
 
+def failed_login(served: Served, forwarded_for: str) -> int:
+    """A wrong password, as a proxy passes it on. By hand: the cookie is for HTTPS, which ends at the proxy."""
+    headers = {"X-Forwarded-For": forwarded_for}
+    page = httpx.get(f"{served.url}/login", headers=headers, trust_env=False)
+    token = page.cookies["medprm_login"]
+    form = {"name": f"nobody {time.monotonic_ns()}", "password": "a guess that is wrong", "login_token": token}
+    headers["Cookie"] = f"medprm_login={token}"
+    return httpx.post(f"{served.url}/login", data=form, headers=headers, trust_env=False).status_code
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "last"),
+    [
+        ("0.0.0.0", ["127.0.0.1"], 401),
+        ("0.0.0.0", ["127.0.0.0/8"], 401),
+        ("127.0.0.1", [], 401),  # only this machine can call, so the proxy is here
+        ("0.0.0.0", ["10.0.0.7"], 429),
+        ("0.0.0.0", [], 429),  # whoever says so is not believed
+    ],
+)
+def test_failed_logins_behind_a_proxy(host: str, trusted: list[str], last: int, data: Path, tmp_path: Path) -> None:
+    address = AddressSettings(host=host, behind_https_proxy=True, trusted_proxies=trusted)
+    limits = {"max_failures": 3, "max_failures_of_address": 3}
+    with served(review_config(data, tmp_path / "review", address=address, accounts=limits)) as server:
+        assert [failed_login(server, "192.0.2.1") for _ in range(4)] == [401, 401, 401, 429]
+        assert failed_login(server, "192.0.2.2") == last
+
+
 def test_names_are_not_told_by_words(shared: Served) -> None:
     eve = Client(shared.url)
     pages = [eve.log_in(name, "a guess that is wrong") for name in ("ana", "nobody")]
@@ -275,6 +305,10 @@ def test_other_machines_are_let_in_over_https_only() -> None:
         AddressSettings(host="0.0.0.0")
     AddressSettings(host="0.0.0.0", behind_https_proxy=True)
     AddressSettings(host="127.0.0.1")
+    with pytest.raises(InputError, match="no effect without"):
+        AddressSettings(trusted_proxies=["10.0.0.7"])
+    with pytest.raises(InputError, match="an address or a network"):
+        AddressSettings(behind_https_proxy=True, trusted_proxies=["*"])
     with pytest.raises(InputError, match="go together"):
         AddressSettings(certificate="cert.pem")
     with pytest.raises(InputError, match="max_failures"):
