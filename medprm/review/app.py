@@ -22,7 +22,7 @@ from medprm.errors import InputError
 from medprm.review.accounts import Accounts, Session, TooManyFailures, User
 from medprm.review.assignment import KINDS, Assignment, TurnError
 from medprm.review.database import add_event
-from medprm.review.exchange import EXPORTS, export_text
+from medprm.review.exchange import EXPORTS, export_text, num_open_disputes
 from medprm.review.pixels import Pixels
 from medprm.review.progress import KeptAgreement, progress, work
 from medprm.review.scored_view import score_css, scored_case, scored_rows
@@ -317,6 +317,7 @@ def _overview_routes(project: Project) -> APIRouter:
 
     def accounts_view(session: Session, error: str, status: int) -> Response:
         values = {"users": accounts.users(), "closed": accounts.closed_users(), "error": error, "exports": EXPORTS}
+        values["num_open_disputes"] = num_open_disputes(assignment)
         return _page(
             project,
             "accounts.html.j2",
