@@ -31,6 +31,7 @@ from medprm.cases.schema import (
 )
 from medprm.commands.review import open_project, server_options
 from medprm.config import ReviewConfig
+from medprm.evaluation.scored import ScoredSolution
 from medprm.review.app import Project, make_app
 from medprm.review.settings import AccountSettings, ProtocolSettings, ReviewDataSettings, RuleSettings
 
@@ -114,6 +115,28 @@ def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: An
             **({"modality": "ct_scan", "metadata": Metadata(source="drawn")} | case),
         )
         for number in range(num_cases)
+    ]
+
+
+def drawn_scores(records: list[Record], text: str = "") -> list[ScoredSolution]:
+    """Four candidates a case, right and wrong by turns, with steps of every label."""
+    return [
+        ScoredSolution(
+            case_id=one.case_id,
+            patient_id=one.patient_id,
+            group_id=one.group_id,
+            split="test",
+            solution_id=f"{one.solution_id}{copy}",
+            generator=None,
+            answer=("pneumonia", "effusion")[copy % 2] + text,
+            is_correct=copy % 2 == 0,
+            step_scores=[(0.9, 0.2, 0.6, 0.45)[(k + copy) % 4] for k in range(4)],
+            labels=["correct", "incorrect", "neutral", "unknown"],
+            categories=[step.category for step in one.solution_steps],
+            step_texts=[step.content for step in one.solution_steps],
+        )
+        for one in records
+        for copy in range(4)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from review_browser import browser, errors_of, log_in, wait
-from review_project import PASSWORD, Served, drawn_records, review_config, served, write_data
+from review_project import PASSWORD, Served, drawn_records, drawn_scores, review_config, served, write_data
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -26,7 +26,7 @@ from medprm.cases.schema import Image
 from medprm.cases.schema import join as join_record
 from medprm.commands import train
 from medprm.config import LabelledSettings
-from medprm.evaluation.scored import ScoredSolution, write_scored
+from medprm.evaluation.scored import write_scored
 from medprm.images.dicom import load_dicom
 
 pytestmark = pytest.mark.browser
@@ -155,7 +155,9 @@ def test_twenty_steps_by_keys(chrome: Chrome, tmp_path: Path) -> None:
         seconds = chrome.execute_script("return (performance.now() - window.begun) / 1000")
         late = np.array(chrome.execute_script("return window.late"))
         median, p95 = np.percentile(late, [50, 95])
-        print(f"\n20 steps: {seconds:.1f} s; key to paint: median {median:.0f} ms, p95 {p95:.0f}, most {late.max():.0f}")
+        print(
+            f"\n20 steps: {seconds:.1f} s; key to paint: median {median:.0f} ms, p95 {p95:.0f}, most {late.max():.0f}"
+        )
         # Not the most: on a shared machine one of 40 may be the scheduler's.
         assert len(late) >= 40 and seconds < 45 and p95 < 100
         rows = server.project.assignment.database.rows("SELECT verdict FROM verdicts ORDER BY step_id")
@@ -239,25 +241,12 @@ def test_hostile_texts_stay_texts(chrome: Chrome, tmp_path: Path) -> None:
         assert errors_of(chrome) == []
 
 
-def scored(records) -> list[ScoredSolution]:
-    return [
-        ScoredSolution(
-            case_id=one.case_id, patient_id=one.patient_id, group_id=one.group_id, split="test",
-            solution_id=f"{one.solution_id}{copy}", generator=None, answer=("pneumonia", "effusion")[copy % 2],
-            is_correct=copy % 2 == 0, step_scores=[(0.9, 0.2, 0.6, 0.45)[(k + copy) % 4] for k in range(4)],
-            labels=["correct", "incorrect", "neutral", "unknown"], categories=[s.category for s in one.solution_steps],
-            step_texts=[s.content for s in one.solution_steps],
-        )
-        for one in records for copy in range(4)
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
 def test_pages_are_accessible_and_nothing_overlaps(width: int, height: int, tmp_path: Path) -> None:
     axe = (files("axe_core_python") / "axe.min.js").read_text()
     records = drawn_records(3)
     path = write_data(tmp_path / "data", records, size=256)
-    write_scored(tmp_path / "scored.jsonl", scored(records))
+    write_scored(tmp_path / "scored.jsonl", drawn_scores(records))
     data = {"scored": str(tmp_path / "scored.jsonl")}
     with (
         served(review_config(path, tmp_path / "review", rules={"overlap": 1.0}, data=data)) as server,
