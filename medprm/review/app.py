@@ -28,7 +28,7 @@ from medprm.review.progress import KeptAgreement, progress, work
 from medprm.review.scored_view import score_css, scored_case, scored_rows
 from medprm.review.security import Application, Gate
 from medprm.review.settings import ROLES, SPECIALTIES, AddressSettings
-from medprm.review.verdicts import ERROR_KINDS, SEVERITIES, Said, finish, save, undo
+from medprm.review.verdicts import ERROR_KINDS, SEVERITIES, Ending, Said, finish, save, undo
 from medprm.review.views import gold_view, turn_view
 
 STATIC = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
@@ -219,8 +219,8 @@ def _review_routes(project: Project) -> APIRouter:
         return JSONResponse({"undone": undo(assignment, session.user, turn_id)})
 
     @router.post("/api/turn/{turn_id}/finish")
-    def end(turn_id: int, session: Session = changing) -> Response:
-        finish(assignment, session.user, turn_id)
+    def end(turn_id: int, ending: Ending, session: Session = changing) -> Response:
+        finish(assignment, session.user, turn_id, ending)
         return JSONResponse({"gold": gold_of(session.user, turn_id)})
 
     @router.get("/api/pixels/{image}")

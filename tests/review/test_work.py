@@ -92,6 +92,21 @@ def test_a_task_ends_when_every_step_is_judged_and_only_then_shows_the_reference
     assert ana.next()["turn"]["task"] != view["turn"]["task"]
 
 
+def test_time_after_the_last_answer_comes_with_the_end(server: Served) -> None:
+    ana = server.client("ana")
+    turn = ana.next()["turn"]["id"]
+    for step in range(4):
+        ana.say(turn, step)
+    for bad in ({"step_id": 0, "seconds": -1.0}, {"step_id": 0, "seconds": 1e9}, {"step_id": 0}):
+        assert ana.post(f"/api/turn/{turn}/finish", {"spent": [bad]}).status_code == 422
+    spent = [{"step_id": 0, "seconds": 1.5}, {"step_id": 3, "seconds": 0.25}]
+    assert ana.post(f"/api/turn/{turn}/finish", {"spent": spent}).status_code == 200
+    database = server.project.assignment.database
+    assert [row["seconds"] for row in database.rows("SELECT * FROM verdicts ORDER BY step_id")] == [4.0, 2.5, 2.5, 2.75]
+    last = database.rows("SELECT data FROM events ORDER BY id")[-1]
+    assert json.loads(last["data"]) == {"spent": spent}
+
+
 def test_nobody_gets_the_same_task_twice_or_at_once(server: Served) -> None:
     clients = [server.client(name) for name in ("ana", "ben")]
 
