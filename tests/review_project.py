@@ -72,7 +72,8 @@ def write_ct(path: Path, size: int = 256, slope: float = 1.0, seed: int = 0, **t
 
 def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: Any) -> list[Record]:
     """Cases with an image each; every step is disputed: the judge says right, the rollouts wrong."""
-    passage = "A silhouette sign stands for consolidation beside the heart. It is seen in pneumonia."
+    quote = f"silhouette sign stands for consolidation{text}"
+    passage = f"A {quote} beside the heart. It is seen in pneumonia."
     return [
         Record(
             case_id=f"case-{number}",
@@ -81,7 +82,7 @@ def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: An
             clinical_context=ClinicalContext(age=61, sex="F", symptoms=("cough", "fever"), note=text or None),
             question=f"Case {number}: what is the most likely diagnosis?{text}",
             options=("pneumonia", "effusion"),
-            documents=(Document(document_id="d1", source="guideline", title="Signs", text=passage),),
+            documents=(Document(document_id="d1", source=f"guideline{text}", title=f"Signs{text}", text=passage),),
             gold_standard=GoldStandard(answer="pneumonia", diagnosis="pneumonia of the left lung"),
             solution_id=f"case-{number}-0",
             answer="pneumonia",
@@ -98,13 +99,7 @@ def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: An
                                 verdict="correct",
                                 model="judge",
                                 reason=f"The passage names the sign.{text}",
-                                citations=(
-                                    Evidence(
-                                        source="guideline",
-                                        quote="silhouette sign stands for consolidation",
-                                        document_id="d1",
-                                    ),
-                                ),
+                                citations=(Evidence(source=f"guideline{text}", quote=quote, document_id="d1"),),
                             ),
                         ),
                         monte_carlo=(MonteCarlo(num_correct=3, num_wrong=12, num_unparsed=1, num_planned=16),),
