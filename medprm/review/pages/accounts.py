@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 from medprm.errors import InputError
 from medprm.review.access import Current, Reading, check_role, check_token
 from medprm.review.accounts import Session
-from medprm.review.exchange import EXPORTS
+from medprm.review.exchange import EXPORTS, num_open_disputes
 from medprm.review.project import Project
 from medprm.review.rendering import render
 from medprm.review.settings import ROLES, SPECIALTIES
@@ -56,5 +56,6 @@ def open_or_close(
 
 def _accounts_view(project: Project, session: Session, error: str = "", status: int = 200) -> Response:
     users, closed = project.accounts.users(), project.accounts.closed_users()
-    lists = {"exports": EXPORTS, "roles": ROLES, "specialties": SPECIALTIES}
+    num_disputes = num_open_disputes(project.assignment)
+    lists = {"num_open_disputes": num_disputes, "exports": EXPORTS, "roles": ROLES, "specialties": SPECIALTIES}
     return render(project, "accounts.html.j2", session, status, users=users, closed=closed, error=error, **lists)

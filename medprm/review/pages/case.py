@@ -9,7 +9,7 @@ from medprm.review.accounts import User
 from medprm.review.assignment import KINDS, Assignment
 from medprm.review.database import add_event
 from medprm.review.rendering import render
-from medprm.review.verdicts import ERROR_KINDS, SEVERITIES, Said, finish, save, undo
+from medprm.review.verdicts import ERROR_KINDS, SEVERITIES, Ending, Said, finish, save, undo
 from medprm.review.views import gold_view, turn_view
 
 router = APIRouter()
@@ -39,8 +39,8 @@ def take_back(turn_id: int, project: Current, session: Changing) -> Response:
 
 
 @router.post("/api/turn/{turn_id}/finish")
-def end(turn_id: int, project: Current, session: Changing) -> Response:
-    finish(project.assignment, session.user, turn_id)
+def end(turn_id: int, ending: Ending, project: Current, session: Changing) -> Response:
+    finish(project.assignment, session.user, turn_id, ending)
     return JSONResponse({"gold": _gold_of(project.assignment, session.user, turn_id)})
 
 

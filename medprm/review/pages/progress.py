@@ -16,7 +16,8 @@ router = APIRouter()
 @router.get("/progress")
 def progress_page(project: Current, session: Reading) -> Response:
     check_role(session.user, "adjudicator", "admin")
-    return render(project, "progress.html.j2", session, **progress(project.assignment, project.accounts.users()))
+    values = progress(project.assignment, project.accounts.users(), project.agreed)
+    return render(project, "progress.html.j2", session, **values)
 
 
 @router.post("/splits/{number}")
