@@ -62,7 +62,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     if "calibration" in metrics:
         blocks.append(aligned(_calibration_rows(metrics)))
     if "published_protocol" in metrics:
-        blocks.append(aligned(_protocol_rows(metrics)))
+        blocks.append("\n".join([aligned(_protocol_rows(metrics)), *metrics["published_protocol_words"]["notes"]]))
     notes = [f"note: {name}: {text}" for name, text in metrics["notes"].items()]
     return "\n\n".join(blocks + (["\n".join(notes)] if notes else [])) + "\n"
 

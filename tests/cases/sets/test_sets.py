@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from folders import BUILDERS, SLICE_OF_TUMOUR
+from set_folders import BUILDERS, SLICE_OF_TUMOUR
 
 from medprm.cases.formats.table import FORMATS
 from medprm.cases.parsing import RecordError
