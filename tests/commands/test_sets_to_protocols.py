@@ -1,0 +1,114 @@
+"""From the files of published sets to their protocols: read, joined into one test split, given solutions, measured."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from set_folders import BUILDERS
+
+from medprm.cases.folder import open_data
+from medprm.cases.formats.med_prm import load_med_prm
+from medprm.cases.schema import CaseSolutions, Solution, Step
+from medprm.commands.build_benchmark import main
+from medprm.commands.make_records import make_records
+from medprm.evaluation.protocol_sets import NUM_CANDIDATES, SETS
+from medprm.evaluation.protocols import ProtocolInput, measure
+from medprm.evaluation.scored import ScoredSolution, scored_solutions
+from medprm.evaluation.settings import EvaluationSettings
+from medprm.evaluation.steps import draw_resampling
+
+SETTINGS = EvaluationSettings(num_bootstrap=100, num_vote_subsets=20)
+READERS: Mapping[str, Mapping[str, str]] = {
+    "med_prm": {
+        "MedQA-4": "medqa",
+        "MedQA-5": "medqa5",
+        "MedMCQA": "medmcqa",
+        "MMLU-Med": "mmlu_med",
+        "DDXPlus": "ddxplus",
+        "AgentClinic-MedQA": "agentclinic_medqa",
+        "AgentClinic-NEJM": "agentclinic_nejm",
+    },
+    "visualprm": {
+        "MMMU": "mmmu",
+        "MathVista": "mathvista",
+        "MathVision": "mathvision",
+        "MathVerse-VO": "mathverse_vo",
+        "DynaMath": "dynamath",
+        "WeMath": "wemath",
+        "LogicVista": "logicvista",
+    },
+}
+
+
+def with_solutions(item: CaseSolutions, num: int) -> CaseSolutions:
+    """The first candidate of each is right, and the one of the highest score."""
+    steps = (Step(step_id=0, content="so"),)
+    made = [
+        Solution(solution_id=f"{item.case.case_id}-{k}", answer=f"{k > 0}", is_correct=k == 0, solution_steps=steps)
+        for k in range(num)
+    ]
+    return CaseSolutions(item.case, made)
+
+
+def scored(item: CaseSolutions) -> list[ScoredSolution]:
+    return scored_solutions(item, [[0.9 / (k + 1)] for k in range(len(item.solutions))], "test")
+
+
+def given(test: list[ScoredSolution]) -> ProtocolInput:
+    return ProtocolInput([], test, 0.5, "mean", SETTINGS, draw_resampling((one.group_id for one in test), 100, 0))
+
+
+def joined(protocol: str, folder: Path) -> list[CaseSolutions]:
+    """The recipe's test split from the raw folders of all seven sets."""
+    command = ["build", f"{protocol}_sets", "--to", str(folder / "joined")]
+    for name in READERS[protocol].values():
+        (folder / name).mkdir()
+        BUILDERS[name](folder / name)
+        make_records(name, folder / name, folder / f"{name}_records")
+        command += ["--set", f"{name}={folder / f'{name}_records'}"]
+    assert main(command) == 0
+    return open_data(folder / "joined").split("test", require_steps=False)
+
+
+@pytest.mark.parametrize("protocol", READERS)
+def test_seven_sets_from_their_files_to_the_mean_of_sets(protocol: str, tmp_path: Path) -> None:
+    assert tuple(READERS[protocol]) == SETS[protocol]
+    cases = joined(protocol, tmp_path)
+    assert all(item.case.gold_standard and item.case.gold_standard.answer for item in cases)
+    num = NUM_CANDIDATES[protocol]
+    found = measure(protocol, given([one for item in cases for one in scored(with_solutions(item, num))]))
+    assert set(found.numbers) == {*SETS[protocol], "mean of sets"}
+    part, name = ("mean of sets", "best_of_n_min" if protocol == "med_prm" else "best_of_8")
+    assert found.numbers[part][name].value == 1
+    assert found.words()["num_candidates"] == num
+    assert found.words()["absent_sets"] == []
+    if protocol == "visualprm":
+        # Two variants of one question: right where both are.
+        assert found.numbers["DynaMath"]["pass@1"].n == 1
+        assert found.numbers["DynaMath"]["pass@1"].value == pytest.approx(1 / num**2)
+
+
+def test_mathverse_whole_counts_with_its_vision_only_versions_alone(tmp_path: Path) -> None:
+    BUILDERS["mathverse"](tmp_path)
+    make_records("mathverse", tmp_path, tmp_path / "records")
+    cases = open_data(tmp_path / "records").split("test", require_steps=False)
+    words = measure("visualprm", given([one for item in cases for one in scored(with_solutions(item, 8))])).words()
+    assert words["other_sources"] == {"MathVerse": 1}
+    assert "MathVerse (1 cases)" in " ".join(words["notes"])
+
+
+def test_med_prms_own_test_file_goes_to_its_protocol(tmp_path: Path) -> None:
+    names = ("med_qa_4op", "med_qa", "medmc_qa", "mmlu_anatomy", "ddxplus", "osce", "nejm", "pubmed_qa")
+    rows = [
+        {"question_id": n, "data_source": name, "question": "Which? (A) x (B) y", "options": [], "ground truth": "A",
+         "solutions": [{"prm_processed_solution": "Step 1: so ки", "answer": "A" if k == 0 else "B"}
+                       for k in range(64)]}
+        for n, name in enumerate(names)
+    ]  # fmt: skip
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    cases = load_med_prm(tmp_path / "test.json").cases
+    found = measure("med_prm", given([one for item in cases for one in scored(item)]))
+    assert set(found.numbers) == {*SETS["med_prm"], "mean of sets"}
+    assert found.numbers["MMLU-Med"]["pass@1"].value == pytest.approx(1 / 64)
+    assert found.words()["other_sources"] == {"pubmed_qa": 1}
