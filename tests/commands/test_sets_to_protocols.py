@@ -9,6 +9,7 @@ from set_folders import BUILDERS
 
 from medprm.cases.folder import open_data
 from medprm.cases.formats.med_prm import load_med_prm
+from medprm.cases.formats.table import load_format
 from medprm.cases.schema import CaseSolutions, Solution, Step
 from medprm.commands.build_benchmark import main
 from medprm.commands.make_records import make_records
@@ -112,3 +113,35 @@ def test_med_prms_own_test_file_goes_to_its_protocol(tmp_path: Path) -> None:
     assert set(found.numbers) == {*SETS["med_prm"], "mean of sets"}
     assert found.numbers["MMLU-Med"]["pass@1"].value == pytest.approx(1 / 64)
     assert found.words()["other_sources"] == {"pubmed_qa": 1}
+
+
+def test_processbenchs_files_are_its_splits(tmp_path: Path) -> None:
+    def row(split: str, number: int, label: int) -> dict[str, object]:
+        return {"id": f"{split}-{number}", "generator": "g", "problem": f"{split} {number}?", "steps": ["a", "b"],
+                "final_answer_correct": label < 0, "label": label}  # fmt: skip
+
+    for split in ("gsm8k", "math", "olympiadbench", "omnimath"):
+        (tmp_path / f"{split}.json").write_text(json.dumps([row(split, n, n - 1) for n in range(3)]))
+    cases = load_format("processbench", tmp_path).cases
+    assert {item.case.metadata.source for item in cases} == {"ProcessBench"}
+    # Of gsm8k's solutions every first error is found; of the others only the error-free ones are right.
+    test = []
+    for item in cases:
+        labels = item.solutions[0].labels
+        is_seen = (item.case.metadata.extra or {})["data_source"] == "gsm8k"
+        scores = [0.1 if is_seen and label == "incorrect" else 0.9 for label in labels]
+        test += scored_solutions(item, [scores], "test")
+    found = measure("processbench", given(test)).numbers
+    assert set(found) == {"all", "pooled", "gsm8k", "math", "olympiadbench", "omnimath"}
+    assert found["gsm8k"]["f1"].value == 1
+    assert found["math"]["f1"].value == 0
+    assert found["all"]["f1"].value == pytest.approx(1 / 4)
+    assert found["pooled"]["f1"].value == pytest.approx(2 * 0.25 / 1.25)
+
+
+def test_processbenchs_split_comes_from_the_id_where_the_file_has_another_name(tmp_path: Path) -> None:
+    row = {"generator": "g", "problem": "?", "steps": ["a"], "final_answer_correct": True, "label": -1}
+    rows = [row | {"id": "omnimath-3"}, row | {"id": "math-1"}]
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    cases = load_format("processbench", tmp_path).cases
+    assert [(item.case.metadata.extra or {})["data_source"] for item in cases] == ["omnimath", "math"]
