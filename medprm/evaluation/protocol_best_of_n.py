@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from medprm.evaluation.candidates import collect_candidates
-from medprm.evaluation.protocol_input import ProtocolInput
+from medprm.evaluation.candidates import Candidates, collect_candidates
+from medprm.evaluation.protocol_input import ProtocolInput, parts_of
 from medprm.evaluation.protocol_sets import SetCases, set_cases, unit_of
 from medprm.evaluation.scored import ScoredError, ScoredSolution
 from medprm.evaluation.selection import Curves, selector_curves
@@ -74,24 +74,44 @@ def _rows(
 
 def note_selection(given: ProtocolInput) -> Numbers:
     """Whether the gold note of a dialogue has the highest score among all its notes; step metrics beside."""
-    candidates = collect_candidates(given.test)
-    usable = [case for case in candidates.cases if len(case.is_correct) > 1 and case.is_correct.any()]
-    numbers: Numbers = {"all": {}}
-    if usable:
-        picks = []
-        for case in usable:
-            scores = case.scores[given.aggregation]
-            picks.append(float(case.is_correct[scores == scores.max()].mean()))
-        chance = [float(case.is_correct.mean()) for case in usable]
-        groups = [case.group_id for case in usable]
-        for name, values in (("note_selection", picks), ("note_selection_by_chance", chance)):
-            numbers["all"][name] = given.estimate(ratio, np.c_[values, np.ones(len(values))], groups)
-    steps = judged_steps(given.test)
-    if not usable and len(steps.scores) == 0:
+    numbers: Numbers = {}
+    for name, part in parts_of(given.test).items():
+        found = _selected_notes(given, part)
+        steps = judged_steps(part)
+        if len(steps.scores):
+            counts = count_estimates(steps, given.threshold, given.resampling)
+            found |= {one: counts[one] for one in ("macro_f1", "f1_correct", "f1_incorrect")}
+        if found:
+            numbers[name] = found
+    if not numbers:
         raise ScoredError(
             "evaluation.protocol=prm_clinic: no dialogue has a gold note among several, and no step a label"
         )
-    if len(steps.scores):
-        found = count_estimates(steps, given.threshold, given.resampling)
-        numbers["all"] |= {name: found[name] for name in ("macro_f1", "f1_correct", "f1_incorrect")}
     return numbers
+
+
+def _selected_notes(given: ProtocolInput, solutions: Sequence[ScoredSolution]) -> dict[str, Estimate]:
+    """By the product of step scores (the authors' rule), by the chosen aggregation, and two that read nothing."""
+    candidates = collect_candidates(solutions)
+    usable = [case for case in candidates.cases if len(case.is_correct) > 1 and case.is_correct.any()]
+    if not usable:
+        return {}
+    groups = [case.group_id for case in usable]
+
+    def share(values: Sequence[float]) -> Estimate:
+        return given.estimate(ratio, np.c_[values, np.ones(len(values))], groups)
+
+    rules = {
+        "note_selection": "product",
+        "note_selection_by_chosen_aggregation": given.aggregation,
+        "note_selection_by_length": "longest",
+    }
+    found = {name: share([_picks_right(case, rule) for case in usable]) for name, rule in rules.items()}
+    found["note_selection_by_chance"] = share([float(case.is_correct.mean()) for case in usable])
+    return found
+
+
+def _picks_right(case: Candidates, rule: str) -> float:
+    """The chance that the top scorer is right; ties share the pick evenly."""
+    scores = case.scores[rule]
+    return float(case.is_correct[scores == scores.max()].mean())

@@ -120,11 +120,17 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "prm_clinic": Protocol(
         "PRM-Clinic",
-        "Share of dialogues whose gold note has the highest score among all its notes; and step metrics.",
-        "hanyin88/prm-clinic",
+        "Share of dialogues whose gold note has the highest score among all its notes, the score being the product of "
+        "the note's step scores; and step metrics. Also by task (A_Validate, A_Verify, Dialogue_G).",
+        "hanyin88/prm-clinic, src/eval",
         choosing.note_selection,
         ("all", "note_selection"),
-        (THRESHOLD, "The note's score is the aggregation of its steps; ties share the pick evenly."),
+        (
+            THRESHOLD,
+            "Theirs multiplies the scores of problems and of completeness, too, which ours does not give; ties share "
+            "the pick evenly.",
+            "Notes whose steps were all taken away cannot be scored: the reader refuses and counts them.",
+        ),
     ),
     "med_prm": Protocol(
         "Med-PRM's seven sets",

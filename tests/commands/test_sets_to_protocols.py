@@ -145,3 +145,34 @@ def test_processbenchs_split_comes_from_the_id_where_the_file_has_another_name(t
     (tmp_path / "all.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     cases = load_format("processbench", tmp_path).cases
     assert [(item.case.metadata.extra or {})["data_source"] for item in cases] == ["omnimath", "math"]
+
+
+def test_prm_clinics_gold_note_is_chosen_among_its_dialogues_notes(tmp_path: Path) -> None:
+    def row(case_id: str, signs: str, **more: object) -> dict[str, object]:
+        steps = [{"Step": f"Step {place}", "Step_no": f"{place}", "Step_score": one} for place, one in enumerate(signs)]
+        whole = {"Problem": "Cough", "Problem_score": "+", "Steps": steps, "Problem_completeness_score": "+"}
+        gone = {"Problem": "Gone", "Problem_score": "-", "Steps": [], "Problem_completeness_score": "-"}
+        about = {"Dialogue": f"about {case_id}", "Data_source": case_id[:-2], "Case_id": case_id}
+        return about | {"Problems": [whole, gone], "Note_completeness_score": "-" if more else "+"} | more
+
+    names = ("A_Verify_0", "A_Verify_1", "Dialogue_G_0")
+    gold = [row(name, "++") for name in names]
+    errors = [row(name, "+-", Sample_no=number) for name in names for number in range(3)]
+    for kind, rows in (("gold", gold), ("error", [*errors, row("A_Verify_0", "", Sample_no=3)])):
+        (tmp_path / f"verificaiton_tasks_{kind}.json").write_text(json.dumps(rows))
+    reading = load_format("prm_clinic", tmp_path)
+    assert reading.refused == {"no steps": 1}
+    assert reading.left_out["the name of a problem whose steps were all taken away"] == 12
+    assert {item.case.metadata.split for item in reading.cases} == {"test"}
+    assert (
+        sorted(one.is_correct or False for item in reading.cases for one in item.solutions) == [False] * 9 + [True] * 3
+    )
+    test = []
+    for item in reading.cases:
+        is_seen = item.case.case_id != "prm_clinic_Dialogue_G_0"
+        scores = [[0.9, 0.8 if is_seen and one.is_correct else 0.3] for one in item.solutions]
+        test += scored_solutions(item, scores, "test")
+    found = measure("prm_clinic", given(test)).numbers
+    assert found["A_Verify"]["note_selection"].value == 1
+    assert found["Dialogue_G"]["note_selection"].value == found["all"]["note_selection_by_chance"].value == 1 / 4
+    assert found["all"]["note_selection"].value == pytest.approx((1 + 1 + 1 / 4) / 3)

@@ -249,7 +249,16 @@ def test_prm_clinic_selects_notes_by_score() -> None:
     test = numbered(candidates(0, "PRM-Clinic", "100", [0.9, 0.2, 0.3]) + candidates(1, "PRM-Clinic", "01", [0.5, 0.5]))
     found = numbers_of("prm_clinic", test)["all"]
     assert found["note_selection"].value == pytest.approx(0.75)
+    assert found["note_selection_by_length"].value == found["note_selection_by_chance"].value
     assert found["note_selection_by_chance"].value == pytest.approx((1 / 3 + 1 / 2) / 2)
+
+
+def test_prm_clinics_note_score_is_the_product_of_its_steps() -> None:
+    gold, other = solution(0, "++", [0.7, 0.7], is_correct=True), solution(0, "+", [0.6], is_correct=False)
+    found = numbers_of("prm_clinic", numbered([gold, other]))["all"]
+    assert found["note_selection"].value == 0  # 0.49 against 0.6
+    assert found["note_selection_by_chosen_aggregation"].value == 1  # the means
+    assert found["note_selection_by_length"].value == 1
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
