@@ -287,3 +287,13 @@ def test_published_figures_agree_with_each_other() -> None:
     assert np.mean([one.value for one in sets]) == pytest.approx(rows["accuracy, all"].value, abs=0.051)
     assert np.mean([one.before for one in sets]) == pytest.approx(rows["accuracy, all"].before, abs=0.051)
     assert {one.kind for one in figures_of("med_prm")} == {"published", "target"}
+
+
+def test_med_prms_figures_are_those_of_its_readme_and_what_is_second_hand_says_so() -> None:
+    rows = {(one.model, one.metric): one for one in figures_of("med_prm")}
+    readme = [one.value for one in rows.values() if one.metric == "accuracy, MedQA-4"]
+    assert readme == [78.24, 79.18, 79.87, 80.35]
+    again = "Llama-3.1-8B with a LoRA of Med-PRM"
+    assert rows[again, "accuracy, mean of sets, Best-of-N by min"].value == 72.43
+    assert rows["Llama-3.1-8B with Med-PRM", "accuracy, MedMCQA, SC + RM"].value == 66.40
+    assert all("second-hand" in one.source for one in rows.values() if one.metric.count(",") > 1)
