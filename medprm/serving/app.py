@@ -24,7 +24,8 @@ from starlette.exceptions import HTTPException
 from medprm import __version__
 from medprm.cases.schema import Case
 from medprm.clients.guard import GuardRefusal
-from medprm.errors import InputError
+from medprm.clients.scoring_http import SOLUTION_TOO_LONG
+from medprm.errors import InputError, SolutionTooLong
 from medprm.serving.batching import Busy, Closed
 from medprm.serving.requests import ScoreBody, ScoreRequest, read_request
 from medprm.serving.service import ScoringService
@@ -42,7 +43,8 @@ STATUSES = {
     408: "the request did not arrive in time",
     413: "the request is too large",
     415: "Content-Type is not application/json",
-    422: "something in the request is wrong; `error` says what, where and what is expected",
+    422: "something in the request is wrong; `error` says what, where and what is expected; `kind` is "
+    "solution_too_long where one solution is, and the case would be scored with a shorter one",
     503: "too many cases are waiting; Retry-After says when to come again",
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {status: {"description": text} for status, text in STATUSES.items()}
@@ -167,6 +169,8 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(InputError)
     async def wrong(_: Request, error: InputError) -> JSONResponse:
         text = str(error)
+        if isinstance(error, SolutionTooLong):
+            return JSONResponse({"error": text, "kind": SOLUTION_TOO_LONG}, 422)
         is_unreadable = "broken JSON" in text or "is not UTF-8" in text
         return _refusal(403 if isinstance(error, GuardRefusal) else 400 if is_unreadable else 422, text)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medprm.cases.parsing import parse_json, parse_record
 from medprm.cases.schema import SOLUTION_FIELDS, Case
 from medprm.cases.steps import split_steps
-from medprm.errors import InputError
+from medprm.errors import InputError, SolutionTooLong
 from medprm.scoring.rows import Candidates
 from medprm.serving.settings import ServingSettings
 
@@ -89,9 +89,8 @@ def _read_steps(asked: ScoreBody, settings: ServingSettings) -> list[list[str]]:
     found = [split_steps(one) if isinstance(one, str) else one for one in asked.solutions]
     for number, steps in enumerate(found):
         if not 1 <= len(steps) <= settings.max_steps:
-            raise InputError(
-                f"the body: solutions[{number}] has {len(steps)} steps; expected 1 to {settings.max_steps}"
-            )
+            kind = SolutionTooLong if len(steps) > settings.max_steps else InputError
+            raise kind(f"the body: solutions[{number}] has {len(steps)} steps; expected 1 to {settings.max_steps}")
     return found
 
 
