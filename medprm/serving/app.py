@@ -7,6 +7,7 @@ somebody opens on this machine cannot use the service.
 
 import asyncio
 import hmac
+import ipaddress
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,10 +35,12 @@ from medprm.serving.settings import ServingSettings
 logger = logging.getLogger(__name__)
 
 OWN_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+# What proxies add. uvicorn would take the client from one of them (proxy_headers), and is told not to.
+PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 OPEN_PATHS = ("/", "/health", "/openapi.json")
 BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ScoreBody"}}}}
 STATUSES = {
-    400: "no JSON object in UTF-8, or an unknown Host",
+    400: "no JSON object in UTF-8, an unknown Host, or a proxy's headers where none are expected, or the reverse",
     401: "without the token, or with another one",
     403: "the guard does not let this case's data go to the address that asks",
     408: "the request did not arrive in time",
@@ -77,6 +80,7 @@ def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
             _check_host(request, settings)
             if request.url.path not in OPEN_PATHS:
                 _check_token(request, token)
+                request.state.client = _client(request, settings)
         except Refused as refused:
             return _refusal(refused.status, str(refused), refused.headers)
         return await call_next(request)
@@ -88,12 +92,12 @@ def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
     @app.post("/score", openapi_extra={"requestBody": BODY}, responses=RESPONSES, summary="Score every step")
     async def score(request: Request) -> JSONResponse:
         """One number in [0, 1] for every step of every solution of a case, and one for each solution."""
-        return JSONResponse(await service.score(await asked(request), _client(request)))
+        return JSONResponse(await service.score(await asked(request), request.state.client))
 
     @app.post("/rank", openapi_extra={"requestBody": BODY}, responses=RESPONSES, summary="Rank the solutions")
     async def rank(request: Request) -> JSONResponse:
         """The solutions of a case by their number, the best first."""
-        return JSONResponse(await service.rank(await asked(request), _client(request)))
+        return JSONResponse(await service.rank(await asked(request), request.state.client))
 
     @app.get("/health", summary="Whether the service is up, and what it serves")
     async def health() -> JSONResponse:
@@ -156,9 +160,24 @@ async def _read_body(request: Request, settings: ServingSettings) -> bytes:
     return b"".join(pieces)
 
 
-def _client(request: Request) -> str:
-    assert request.client is not None, "a request over TCP has an address"
-    return request.client.host
+def _client(request: Request, settings: ServingSettings) -> str:
+    """The address that the answer goes to: the last one of X-Forwarded-For is the proxy's word, the others a claim."""
+    if not settings.behind_proxy:
+        if found := next((name for name in PROXY_HEADERS if name in request.headers), None):
+            raise Refused(
+                400,
+                f"the header {found} is a proxy's, whose clients would all count as this machine; start the service "
+                "with serving.behind_proxy=true",
+            )
+        assert request.client is not None, "a request over TCP has an address"
+        return request.client.host
+    given = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(given))
+    except ValueError:
+        raise Refused(
+            400, f"X-Forwarded-For ends with {given[:60]!r}; expected the client's address: let the proxy append it"
+        ) from None
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -18,6 +18,9 @@ class ServingSettings:
     token_env: str | None = None
     # Names that a request may call this service by (the Host header), beside those of loopback.
     allowed_hosts: list[str] = field(default_factory=list)
+    # A proxy on this machine passes requests on: the token is needed on loopback too, and every request must carry
+    # X-Forwarded-For, whose last address is the client that the guard is asked about.
+    behind_proxy: bool = False
     # Folder that image paths of requests start from; null: requests bring their images as base64.
     data_root: str | None = None
     # Cases scored together at most.
@@ -44,6 +47,12 @@ class ServingSettings:
             raise InputError(
                 f"serving.max_wait_ms is {self.max_wait_ms}, serving.read_timeout_seconds {self.read_timeout_seconds}; "
                 "expected 0 or more, and more than 0"
+            )
+        if self.behind_proxy and (self.token_env is None or not is_loopback(self.host)):
+            raise InputError(
+                f"serving.behind_proxy=true with serving.host={self.host}, serving.token_env={self.token_env}: give "
+                "serving.token_env=NAME, the environment variable with a token, and leave the host on loopback, so "
+                "that nobody can go around the proxy"
             )
         if not is_loopback(self.host) and (self.token_env is None or not self.allowed_hosts):
             raise InputError(

@@ -167,6 +167,35 @@ def test_other_machines_need_a_token_and_a_name() -> None:
             ServingSettings(**given)
 
 
+def test_behind_a_proxy_the_guard_sees_the_client(serve: Any) -> None:
+    for given in ({}, {"token_env": "T", "host": "0.0.0.0", "allowed_hosts": ["node"]}):
+        with pytest.raises(InputError, match=r"serving\.behind_proxy=true"):
+            ServingSettings(behind_proxy=True, **given)
+    token = "a long enough token"
+    url = serve(token=token, behind_proxy=True, token_env="T")
+
+    def status(*forwarded: str) -> int:
+        headers = [("Authorization", f"Bearer {token}"), *(("X-Forwarded-For", one) for one in forwarded)]
+        return httpx.post(f"{url}/score", json=BODY, headers=headers).status_code
+
+    assert status() == 400, "the proxy does not say who asks"
+    assert status("10.0.0.7") == 403, "no source of these settings may go there"
+    assert status("127.0.0.1") == status("10.0.0.7, ::1") == 200
+    assert status("127.0.0.1, 10.0.0.7") == status("127.0.0.1", "10.0.0.7") == 403, "the first one is a claim"
+    assert status("somebody") == status("127.0.0.1,") == 400
+    assert httpx.post(f"{url}/score", json=BODY, headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 401
+    assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_a_proxy_that_nobody_told_of_is_refused(serve: Any) -> None:
+    """To this service all its clients would be 127.0.0.1, and the guard off."""
+    url = serve()
+    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        answer = httpx.post(f"{url}/score", json=BODY, headers={name: "10.0.0.7"})
+        assert answer.status_code == 400
+        assert "serving.behind_proxy=true" in answer.json()["error"]
+
+
 def test_the_guard_stands_before_the_client() -> None:
     """A source that is not named does not go to another host, and nothing is sent."""
     with pytest.raises(GuardRefusal, match="zone machine"):
