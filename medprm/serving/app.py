@@ -28,6 +28,7 @@ from medprm.clients.guard import GuardRefusal
 from medprm.clients.scoring_http import SOLUTION_TOO_LONG
 from medprm.errors import InputError, SolutionTooLong
 from medprm.serving.batching import Busy, Closed
+from medprm.serving.in_flight import BodiesInFlight
 from medprm.serving.requests import ScoreBody, ScoreRequest, read_request
 from medprm.serving.service import ScoringService
 from medprm.serving.settings import ServingSettings
@@ -48,7 +49,7 @@ STATUSES = {
     415: "Content-Type is not application/json",
     422: "something in the request is wrong; `error` says what, where and what is expected; `kind` is "
     "solution_too_long where one solution is, and the case would be scored with a shorter one",
-    503: "too many cases are waiting; Retry-After says when to come again",
+    503: "too many cases are waiting, or requests hold too much memory; Retry-After says when to come again",
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {status: {"description": text} for status, text in STATUSES.items()}
 
@@ -71,6 +72,7 @@ def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
 
     app = FastAPI(title="MedPRM scores", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     settings = service.settings
+    in_flight = BodiesInFlight(settings.max_bodies_mib * 2**20)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     _answer_errors(app)
 
@@ -85,19 +87,23 @@ def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
             return _refusal(refused.status, str(refused), refused.headers)
         return await call_next(request)
 
-    async def asked(request: Request) -> ScoreRequest:
-        body = await _read_body(request, settings)
-        return await run_in_threadpool(read_request, body, settings)
+    @asynccontextmanager
+    async def asked(request: Request) -> AsyncIterator[ScoreRequest]:
+        """The request; its size counts until it is answered."""
+        with in_flight.body() as take:
+            yield await run_in_threadpool(read_request, await _read_body(request, settings, take), settings)
 
     @app.post("/score", openapi_extra={"requestBody": BODY}, responses=RESPONSES, summary="Score every step")
     async def score(request: Request) -> JSONResponse:
         """One number in [0, 1] for every step of every solution of a case, and one for each solution."""
-        return JSONResponse(await service.score(await asked(request), request.state.client))
+        async with asked(request) as one:
+            return JSONResponse(await service.score(one, request.state.client))
 
     @app.post("/rank", openapi_extra={"requestBody": BODY}, responses=RESPONSES, summary="Rank the solutions")
     async def rank(request: Request) -> JSONResponse:
         """The solutions of a case by their number, the best first."""
-        return JSONResponse(await service.rank(await asked(request), request.state.client))
+        async with asked(request) as one:
+            return JSONResponse(await service.rank(one, request.state.client))
 
     @app.get("/health", summary="Whether the service is up, and what it serves")
     async def health() -> JSONResponse:
@@ -138,7 +144,8 @@ def _check_token(request: Request, token: str | None) -> None:
         raise Refused(401, f"{what}; send the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
 
-async def _read_body(request: Request, settings: ServingSettings) -> bytes:
+async def _read_body(request: Request, settings: ServingSettings, take: Callable[[int], None]) -> bytes:
+    """`take` is told the size of every piece, and raises where there is no room for it."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
     if kind != "application/json":
         raise Refused(415, f"Content-Type {kind[:60]!r}; expected application/json")
@@ -154,6 +161,7 @@ async def _read_body(request: Request, settings: ServingSettings) -> bytes:
                 size += len(piece)
                 if size > limit:
                     raise too_large
+                take(len(piece))
                 pieces.append(piece)
     except TimeoutError:
         raise Refused(408, f"the request did not arrive within {settings.read_timeout_seconds:g} seconds") from None

@@ -70,6 +70,12 @@ def _read_case(asked: ScoreBody, settings: ServingSettings) -> Case:
     if of_solution:
         raise InputError(f"the body: case has {of_solution[0]!r}, a field of solutions; steps stand in `solutions`")
     case = parse_record(json.dumps(asked.case, ensure_ascii=False), "the body").case()
+    num_images = max(len(case.all_images), len(asked.images))
+    if num_images > settings.max_images:
+        raise InputError(
+            f"the body: {num_images} images; expected at most {settings.max_images}: send those that the question is "
+            "about, or raise serving.max_images"
+        )
     if case.all_images and asked.images:
         raise InputError("the body: case names image paths and `images` brings files; expected one of the two")
     if case.all_images and settings.data_root is None:

@@ -31,6 +31,11 @@ class ServingSettings:
     max_waiting: int = 256
     # Largest request, in MiB.
     max_body_mib: int = 64
+    # All requests that are being read, waiting or scored, in MiB; more are refused with status 503. While it is read, a
+    # request takes up to four times its size.
+    max_bodies_mib: int = 512
+    # Images of one case at most.
+    max_images: int = 32
     # Longest wait for the whole of a request, in seconds.
     read_timeout_seconds: float = 30.0
     # Solutions in one request at most.
@@ -39,8 +44,11 @@ class ServingSettings:
     max_steps: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("max_batch_cases", "max_waiting", "max_body_mib", "max_solutions", "max_steps"):
+        for name in ("max_batch_cases", "max_waiting", "max_body_mib", "max_images", "max_solutions", "max_steps"):
             check_least(f"serving.{name}", getattr(self, name), 1)
+        check_least(
+            "serving.max_bodies_mib (serving.max_body_mib is the least)", self.max_bodies_mib, self.max_body_mib
+        )
         if not 0 <= self.port <= 65535:
             raise InputError(f"serving.port is {self.port}; expected 0 to 65535")
         if self.max_wait_ms < 0 or self.read_timeout_seconds <= 0:

@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,12 @@ BAD = {
     "no base64": (BODY | {"images": ["§"]}, 422, r"images\[0\] of case c1 is not base64"),
     "a damaged picture": (BODY | {"images": [PNG]}, 422, r"^images\[0\]: "),
     "too many solutions": (BODY | {"solutions": [["x"]] * 129}, 422, "at most 128"),
+    "too many images": (BODY | {"images": ["QUJD"] * 33}, 422, "33 images; expected at most 32"),
+    "too many paths": (
+        text_case(images=[{"path": f"{n}.png"} for n in range(33)]),
+        422,
+        "33 images; .* serving.max_images",
+    ),
     "too many steps": (BODY | {"solutions": [["x"] * 257]}, 422, "1 to 256"),
     "more than the model reads": (BODY | {"solutions": [["fever " * 5000]]}, 422, "tokens"),
 }
@@ -141,6 +150,35 @@ def test_what_is_no_request_of_ours_is_refused(serve: Any) -> None:
     missing = httpx.get(f"{url}/nothing")
     assert missing.status_code == 404
     assert "POST /score" in missing.json()["error"]
+
+
+def test_requests_at_once_have_a_budget(serve: Any) -> None:
+    with pytest.raises(InputError, match=r"serving\.max_bodies_mib .* is 8; expected 64 or more"):
+        ServingSettings(max_bodies_mib=8)
+    url = serve(max_body_mib=1, max_bodies_mib=1)
+    large = json.dumps(BODY).encode() + b" " * (600 * 2**10)
+    headers = {"Content-Type": "application/json"}
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield large
+        has_begun.set()
+        assert may_end.wait(60)
+        yield b" "
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: httpx.post(f"{url}/score", content=slowly(), headers=headers, timeout=60))
+        assert has_begun.wait(60)
+        deadline = time.monotonic() + 30
+        while (second := httpx.post(f"{url}/rank", content=large, headers=headers, timeout=60)).status_code == 200:
+            assert time.monotonic() < deadline, "the first one was never counted"
+        assert second.status_code == 503 and second.headers["Retry-After"]
+        assert re.search(r"hold [01]\.\d MiB of serving\.max_bodies_mib=1", second.json()["error"])
+        assert httpx.post(f"{url}/score", json=BODY).status_code == 200, "a small one has room beside it"
+        may_end.set()
+        assert first.result(60).status_code == 200
+    for content in (large, large[1:], large):  # also one that is refused gives its room back
+        assert httpx.post(f"{url}/score", content=content, headers=headers).status_code in (200, 400)
 
 
 def test_a_token_is_asked_for(serve: Any) -> None:
