@@ -23,7 +23,7 @@ import planted
 import planted_notes
 
 from medprm.cases.deidentify_settings import TextDeidentifySettings
-from medprm.cases.deidentify_text import find_identifying
+from medprm.cases.deidentify_text import find_identifying, name_lists
 from medprm.cases.phantom.dicom import write_film
 from medprm.images.deidentify import HeldBack, deidentify_file
 from medprm.images.deidentify_settings import DeidentifySettings
@@ -121,12 +121,20 @@ def _text(num: int, settings: TextDeidentifySettings) -> dict[str, Any]:
         covered = {place for span in spans for place in range(span.start, span.end)}
         for one in note.planted:
             letters = {place for place in range(one.start, one.end) if note.text[place].isalnum()}
-            num_all[one.kind] += 1
-            num_found[one.kind] += letters <= covered
+            for kind in _kinds(one.kind, note.text[one.start : one.end]):
+                num_all[kind] += 1
+                num_found[kind] += letters <= covered
         planted_places = {place for one in note.planted for place in range(one.start, one.end)}
         num_needless += sum(not planted_places & set(range(span.start, span.end)) for span in spans)
     found = {kind: [num_found[kind], num_all[kind], *interval(num_found[kind], num_all[kind])] for kind in num_all}
     return {"found": found, "false_alarms_in_notes": num_needless} | _pubmedqa(settings)
+
+
+def _kinds(kind: str, value: str) -> tuple[str, ...]:
+    """A name counts once more by whether the detector's lists hold it."""
+    if kind != "name":
+        return (kind,)
+    return (kind, "name in the lists" if planted_notes.is_listed(value, name_lists()) else "name not in the lists")
 
 
 def _pubmedqa(settings: TextDeidentifySettings) -> dict[str, Any]:

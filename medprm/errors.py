@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Something given by the user is wrong. The message says what, where, the value, what is allowed, what to do."""
 
 
+class SolutionTooLong(InputError):
+    """One solution has more tokens than the model reads, or more steps than a service takes; a shorter one would do."""
+
+
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises InputError unless `value` is one of `allowed`."""
     if value not in allowed:

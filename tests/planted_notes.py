@@ -5,9 +5,12 @@ written beside the others and looked at only to measure.
 """
 
 import random
+import re
 from typing import NamedTuple
 
 from faker import Faker
+
+from medprm.cases.deidentify_text import NameLists, bare_word
 
 LOCALES = ("en_US", "en_GB", "en_IN", "de_DE", "es_MX", "pl_PL", "it_IT")
 
@@ -56,6 +59,12 @@ class Note(NamedTuple):
 
     text: str
     planted: list[Planted]
+
+
+def is_listed(name: str, lists: NameLists) -> bool:
+    """Whether the detector's lists hold every word of a name: Faker and they draw on the same peoples."""
+    words = [bare_word(word) for word in re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)?", name)]
+    return all(word in lists.first or word in lists.last for word in words)
 
 
 def write_note(seed: int, sentences: tuple[str, ...], num_sentences: int = 4) -> Note:

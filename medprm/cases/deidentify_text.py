@@ -228,7 +228,7 @@ def _is_sure(found: re.Match[str], text: str, lists: NameLists) -> bool:
     # A single word in capitals is an abbreviation; a name in capitals has another one beside it.
     if len(word) < 3 or (word.isupper() and not _has_capitals_beside(found, text)) or _THINGS.match(text, found.end()):
         return False
-    bare = _bare(word)
+    bare = bare_word(word)
     return bare not in lists.words and bare not in _NO_PERSON and (bare in lists.first or bare in lists.last)
 
 
@@ -238,11 +238,12 @@ def _has_capitals_beside(found: re.Match[str], text: str) -> bool:
 
 
 def _may_be(word: str, lists: NameLists) -> bool:
-    bare = _bare(word)
+    bare = bare_word(word)
     return bare in lists.first or bare in lists.last or bare not in lists.words
 
 
-def _bare(word: str) -> str:
+def bare_word(word: str) -> str:
+    """The word as lists of names have it: small letters without accents, no genitive."""
     folded = unicodedata.normalize("NFKD", re.sub(r"['’]s$", "", word.lower()).translate(_LETTERS))
     return "".join(letter for letter in folded if not unicodedata.combining(letter))
 

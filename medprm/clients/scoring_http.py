@@ -16,10 +16,12 @@ from medprm.cases.schema import Case, to_json
 from medprm.clients.chat import Message
 from medprm.clients.guard import Guard
 from medprm.clients.limits import backoff_seconds
-from medprm.errors import InputError
+from medprm.errors import InputError, SolutionTooLong
 
 MAX_ATTEMPTS = 6
 BUSY = (429, 503)
+# `kind` of the refusal of one solution that is too long; any other refusal is of the case, the token or the service.
+SOLUTION_TOO_LONG = "solution_too_long"
 
 
 class ServiceUnavailable(Exception):
@@ -41,6 +43,7 @@ class ScoringClient:
     ) -> list[list[float]]:
         """Step scores of each solution. InputError for what the service refuses (4xx), ServiceUnavailable else.
 
+        SolutionTooLong, an InputError, where a solution is longer than the service reads.
         With `images`, PNG files, the case's paths are not sent; without, they must lie in the service's data root.
         """
         texts = [one if isinstance(one, str) else "\n".join(one) for one in solutions]
@@ -66,8 +69,16 @@ class ScoringClient:
                 return answer.json()
             failure = f"status {answer.status_code}: {answer.text[:500]}"
             if 400 <= answer.status_code < 500 and answer.status_code not in BUSY:
-                raise InputError(f"{self.url}: {failure}")
+                raise (SolutionTooLong if _is_too_long(answer) else InputError)(f"{self.url}: {failure}")
         raise ServiceUnavailable(f"{self.url}: {failure}")
+
+
+def _is_too_long(answer: httpx.Response) -> bool:
+    try:
+        said = answer.json()
+    except ValueError:  # a proxy's page, or another service
+        return False
+    return isinstance(said, dict) and said.get("kind") == SOLUTION_TOO_LONG
 
 
 def _sent(case: Case, without_paths: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import uvicorn
+from fastapi import FastAPI
 from transformers.utils import logging as transformers_logging
 
 from medprm.clients.guard import Guard
@@ -45,8 +46,14 @@ def run(config: ServeConfig) -> None:
     with ScoringService(scorer, config.serving, guard, name, scorer.prm.get("aggregation")) as service:
         app = create_app(service, token)
         logger.info("serving %s on http://%s:%d", config.checkpoint, config.serving.host, listening.getsockname()[1])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
-        server.run(sockets=[listening])
+        http_server(app).run(sockets=[listening])
+
+
+def http_server(app: FastAPI) -> uvicorn.Server:
+    """uvicorn; the client's address is for the application to find, which knows whether a proxy is there."""
+    return uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
+    )
 
 
 def read_token(name: str | None) -> str | None:

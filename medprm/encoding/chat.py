@@ -13,11 +13,15 @@ from itertools import pairwise
 
 from transformers import PreTrainedTokenizerBase
 
-from medprm.errors import InputError
+from medprm.errors import InputError, SolutionTooLong
 
 
 class EncodingError(InputError):
     """A case cannot be turned into tokens as the settings ask."""
+
+
+class SolutionTooLongToEncode(EncodingError, SolutionTooLong):
+    """A case can be turned into tokens, and this solution of it cannot: it is too long."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ sequence of the first k steps is a prefix of the whole one.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -20,6 +20,7 @@ from medprm.cases.schema import Case
 from medprm.encoding.chat import (
     ChatFormat,
     EncodingError,
+    SolutionTooLongToEncode,
     chat_format,
     check_control_tokens,
     encode_segment,
@@ -34,6 +35,8 @@ from medprm.encoding.turns import Turns, build_turns, document_text
 logger = logging.getLogger(__name__)
 
 MAX_CACHED_SEGMENTS = 200_000
+# Where a case does not even fit with this, it is the case that is too long, not a solution of it.
+SHORTEST_STEP = "."
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Encoded:
 def check_positions(encoded: Encoded, max_positions: int, where: str) -> None:
     """Raises EncodingError where a sequence is longer than the positions that the model was made for."""
     if len(encoded.input_ids) > max_positions:
-        raise EncodingError(
+        kind = EncodingError if encoded.images_end > max_positions else SolutionTooLongToEncode
+        raise kind(
             f"{where}: a sequence of {len(encoded.input_ids)} tokens ({encoded.num_image_tokens} of images); the model "
             f"has {max_positions} positions (max_position_embeddings); lower encoding.max_text_tokens or "
             "model.max_tiles, or split the solution"
@@ -116,7 +120,8 @@ class Encoder:
 
         `num_tiles` has one number per image of the case. `history_labels` ("+", "=", "-" or None per step) fills the
         assistant turns of earlier steps under `history: labels`; without it, and for None, they hold "+".
-        Raises EncodingError where the case has no steps or stays over a budget without its documents.
+        Raises EncodingError where the case has no steps or stays over a budget without its documents
+        (SolutionTooLongToEncode where the steps are to blame).
         """
         self._check(case, step_texts, num_tiles, history_labels)
         wanted = self.settings.use_documents and "documents" not in self.settings.blank
@@ -169,11 +174,10 @@ class Encoder:
 
     def _num_documents_in_budget(self, case: Case, turns: Turns) -> int:
         """How many documents, from the first on, fit both limits. Raises where the rest alone is over the limit."""
-        bare = self._lay_out(turns, 0, [0] * turns.num_images, None)
-        num_bare = len(bare.ids) - bare.num_image_tokens
-        limit = self.settings.max_text_tokens
+        num_bare, limit = self._num_bare(turns), self.settings.max_text_tokens
         if num_bare > limit:
-            raise EncodingError(
+            fits_alone = self._num_bare(replace(turns, steps=(SHORTEST_STEP,))) <= limit
+            raise (SolutionTooLongToEncode if fits_alone else EncodingError)(
                 f"case {case.case_id}: {num_bare} text tokens without any document; allowed encoding.max_text_tokens="
                 f"{limit}; shorten or split the {len(turns.steps)} steps, or raise the limit"
             )
@@ -185,6 +189,11 @@ class Encoder:
                 break
             num_kept += 1
         return num_kept
+
+    def _num_bare(self, turns: Turns) -> int:
+        """Text tokens without any document."""
+        bare = self._lay_out(turns, 0, [0] * turns.num_images, None)
+        return len(bare.ids) - bare.num_image_tokens
 
     def _lay_out(
         self, turns: Turns, num_documents: int, num_tiles: Sequence[int], history_labels: Sequence[str | None] | None

@@ -17,7 +17,14 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from medprm.cases.schema import Case, Solution
-from medprm.encoding.chat import LLAMA_3, EncodingError, check_control_tokens, encode_segment, leading_ids
+from medprm.encoding.chat import (
+    LLAMA_3,
+    EncodingError,
+    SolutionTooLongToEncode,
+    check_control_tokens,
+    encode_segment,
+    leading_ids,
+)
 from medprm.encoding.settings import EncodingSettings
 from medprm.encoding.turns import document_text, render_options
 from medprm.model.loading import LoadedModel
@@ -70,12 +77,14 @@ class StepTokenScorer:
             )
         if not step_texts:
             raise EncodingError(f"{where}: the solution has no steps; expected one or more; leave it out")
-        body = self._plain(f"Question: {case.question}{render_options(case.options)}\n\nExplanation: ")
+        question = self._plain(f"Question: {case.question}{render_options(case.options)}\n\nExplanation: ")
+        body = list(question)
         for number, text in enumerate(step_texts):
             body += self._plain("\n" * bool(number) + text.strip()) + [self.step_id]
         room = self.budget.max_text_tokens - len(self.head) - len(body) - len(self.tail)
         if room < 0:
-            raise EncodingError(
+            is_case = len(question) + len(self.head) + len(self.tail) > self.budget.max_text_tokens
+            raise (EncodingError if is_case else SolutionTooLongToEncode)(
                 f"{where}: {self.budget.max_text_tokens - room} tokens without any document; allowed "
                 f"{self.budget.max_text_tokens}; shorten the steps"
             )

@@ -7,6 +7,7 @@ somebody opens on this machine cannot use the service.
 
 import asyncio
 import hmac
+import ipaddress
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,8 +25,10 @@ from starlette.exceptions import HTTPException
 from medprm import __version__
 from medprm.cases.schema import Case
 from medprm.clients.guard import GuardRefusal
-from medprm.errors import InputError
+from medprm.clients.scoring_http import SOLUTION_TOO_LONG
+from medprm.errors import InputError, SolutionTooLong
 from medprm.serving.batching import Busy, Closed
+from medprm.serving.in_flight import BodiesInFlight
 from medprm.serving.requests import ScoreBody, ScoreRequest, read_request
 from medprm.serving.service import ScoringService
 from medprm.serving.settings import ServingSettings
@@ -33,17 +36,20 @@ from medprm.serving.settings import ServingSettings
 logger = logging.getLogger(__name__)
 
 OWN_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+# What proxies add. uvicorn would take the client from one of them (proxy_headers), and is told not to.
+PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 OPEN_PATHS = ("/", "/health", "/openapi.json")
 BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ScoreBody"}}}}
 STATUSES = {
-    400: "no JSON object in UTF-8, or an unknown Host",
+    400: "no JSON object in UTF-8, an unknown Host, or a proxy's headers where none are expected, or the reverse",
     401: "without the token, or with another one",
     403: "the guard does not let this case's data go to the address that asks",
     408: "the request did not arrive in time",
     413: "the request is too large",
     415: "Content-Type is not application/json",
-    422: "something in the request is wrong; `error` says what, where and what is expected",
-    503: "too many cases are waiting; Retry-After says when to come again",
+    422: "something in the request is wrong; `error` says what, where and what is expected; `kind` is "
+    "solution_too_long where one solution is, and the case would be scored with a shorter one",
+    503: "too many cases are waiting, or requests hold too much memory; Retry-After says when to come again",
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {status: {"description": text} for status, text in STATUSES.items()}
 
@@ -66,6 +72,7 @@ def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
 
     app = FastAPI(title="MedPRM scores", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     settings = service.settings
+    in_flight = BodiesInFlight(settings.max_bodies_mib * 2**20)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     _answer_errors(app)
 
@@ -75,23 +82,28 @@ def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
             _check_host(request, settings)
             if request.url.path not in OPEN_PATHS:
                 _check_token(request, token)
+                request.state.client = _client(request, settings)
         except Refused as refused:
             return _refusal(refused.status, str(refused), refused.headers)
         return await call_next(request)
 
-    async def asked(request: Request) -> ScoreRequest:
-        body = await _read_body(request, settings)
-        return await run_in_threadpool(read_request, body, settings)
+    @asynccontextmanager
+    async def asked(request: Request) -> AsyncIterator[ScoreRequest]:
+        """The request; its size counts until it is answered."""
+        with in_flight.body() as take:
+            yield await run_in_threadpool(read_request, await _read_body(request, settings, take), settings)
 
     @app.post("/score", openapi_extra={"requestBody": BODY}, responses=RESPONSES, summary="Score every step")
     async def score(request: Request) -> JSONResponse:
         """One number in [0, 1] for every step of every solution of a case, and one for each solution."""
-        return JSONResponse(await service.score(await asked(request), _client(request)))
+        async with asked(request) as one:
+            return JSONResponse(await service.score(one, request.state.client))
 
     @app.post("/rank", openapi_extra={"requestBody": BODY}, responses=RESPONSES, summary="Rank the solutions")
     async def rank(request: Request) -> JSONResponse:
         """The solutions of a case by their number, the best first."""
-        return JSONResponse(await service.rank(await asked(request), _client(request)))
+        async with asked(request) as one:
+            return JSONResponse(await service.rank(one, request.state.client))
 
     @app.get("/health", summary="Whether the service is up, and what it serves")
     async def health() -> JSONResponse:
@@ -132,7 +144,8 @@ def _check_token(request: Request, token: str | None) -> None:
         raise Refused(401, f"{what}; send the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
 
-async def _read_body(request: Request, settings: ServingSettings) -> bytes:
+async def _read_body(request: Request, settings: ServingSettings, take: Callable[[int], None]) -> bytes:
+    """`take` is told the size of every piece, and raises where there is no room for it."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
     if kind != "application/json":
         raise Refused(415, f"Content-Type {kind[:60]!r}; expected application/json")
@@ -148,15 +161,31 @@ async def _read_body(request: Request, settings: ServingSettings) -> bytes:
                 size += len(piece)
                 if size > limit:
                     raise too_large
+                take(len(piece))
                 pieces.append(piece)
     except TimeoutError:
         raise Refused(408, f"the request did not arrive within {settings.read_timeout_seconds:g} seconds") from None
     return b"".join(pieces)
 
 
-def _client(request: Request) -> str:
-    assert request.client is not None, "a request over TCP has an address"
-    return request.client.host
+def _client(request: Request, settings: ServingSettings) -> str:
+    """The address that the answer goes to: the last one of X-Forwarded-For is the proxy's word, the others a claim."""
+    if not settings.behind_proxy:
+        if found := next((name for name in PROXY_HEADERS if name in request.headers), None):
+            raise Refused(
+                400,
+                f"the header {found} is a proxy's, whose clients would all count as this machine; start the service "
+                "with serving.behind_proxy=true",
+            )
+        assert request.client is not None, "a request over TCP has an address"
+        return request.client.host
+    given = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(given))
+    except ValueError:
+        raise Refused(
+            400, f"X-Forwarded-For ends with {given[:60]!r}; expected the client's address: let the proxy append it"
+        ) from None
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -167,6 +196,8 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(InputError)
     async def wrong(_: Request, error: InputError) -> JSONResponse:
         text = str(error)
+        if isinstance(error, SolutionTooLong):
+            return JSONResponse({"error": text, "kind": SOLUTION_TOO_LONG}, 422)
         is_unreadable = "broken JSON" in text or "is not UTF-8" in text
         return _refusal(403 if isinstance(error, GuardRefusal) else 400 if is_unreadable else 422, text)
 

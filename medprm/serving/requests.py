@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medprm.cases.parsing import parse_json, parse_record
 from medprm.cases.schema import SOLUTION_FIELDS, Case
 from medprm.cases.steps import split_steps
-from medprm.errors import InputError
+from medprm.errors import InputError, SolutionTooLong
 from medprm.scoring.rows import Candidates
 from medprm.serving.settings import ServingSettings
 
@@ -70,6 +70,12 @@ def _read_case(asked: ScoreBody, settings: ServingSettings) -> Case:
     if of_solution:
         raise InputError(f"the body: case has {of_solution[0]!r}, a field of solutions; steps stand in `solutions`")
     case = parse_record(json.dumps(asked.case, ensure_ascii=False), "the body").case()
+    num_images = max(len(case.all_images), len(asked.images))
+    if num_images > settings.max_images:
+        raise InputError(
+            f"the body: {num_images} images; expected at most {settings.max_images}: send those that the question is "
+            "about, or raise serving.max_images"
+        )
     if case.all_images and asked.images:
         raise InputError("the body: case names image paths and `images` brings files; expected one of the two")
     if case.all_images and settings.data_root is None:
@@ -89,9 +95,8 @@ def _read_steps(asked: ScoreBody, settings: ServingSettings) -> list[list[str]]:
     found = [split_steps(one) if isinstance(one, str) else one for one in asked.solutions]
     for number, steps in enumerate(found):
         if not 1 <= len(steps) <= settings.max_steps:
-            raise InputError(
-                f"the body: solutions[{number}] has {len(steps)} steps; expected 1 to {settings.max_steps}"
-            )
+            kind = SolutionTooLong if len(steps) > settings.max_steps else InputError
+            raise kind(f"the body: solutions[{number}] has {len(steps)} steps; expected 1 to {settings.max_steps}")
     return found
 
 

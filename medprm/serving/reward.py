@@ -22,16 +22,18 @@ from typing import Any, Protocol
 from medprm.cases.parsing import parse_record
 from medprm.cases.schema import Case
 from medprm.cases.steps import split_steps
-from medprm.clients.guard import Guard, GuardRefusal
+from medprm.clients.guard import Guard
 from medprm.clients.scoring_http import ScoringClient
 from medprm.clients.settings import GuardSettings
-from medprm.errors import InputError, check_choice
+from medprm.errors import InputError, SolutionTooLong, check_choice
 from medprm.scoring.aggregate import AGGREGATORS, DEFAULT_AGGREGATION
 
 logger = logging.getLogger(__name__)
 
 ADDRESS_VARIABLE = "MEDPRM_SCORING_URL"
 TOKEN_VARIABLE = "MEDPRM_SCORING_TOKEN"
+NO_STEP, TOO_LONG = "no step", "too long"
+"""Why a completion has no score, as `num_unscored` counts them."""
 Completion = str | Sequence[Mapping[str, Any]]
 """A text, or a chat: the assistant's turns of it are the text."""
 
@@ -47,6 +49,7 @@ class PrmReward:
 
     A completion that cannot be scored (no step in it, longer than the model reads) gets `unscored`, and is counted by
     reason in `num_unscored`: a training run must not end because a policy babbles. None leaves it out of TRL's mean.
+    Whatever else is refused (the token, the case, a path) raises: it is no property of a completion.
     """
 
     def __init__(
@@ -109,29 +112,25 @@ class PrmReward:
     def _of_case(self, case: Case, steps: Mapping[int, list[str]]) -> dict[int, float]:
         """Rewards by row; rows that cannot be scored are missing."""
         scorable = {row: one for row, one in steps.items() if one}
-        self._count("no step", len(steps) - len(scorable), case)
+        self._count(NO_STEP, len(steps) - len(scorable), case, "no step in it")
         if not scorable:
             return {}
         try:
             scores = self.score(case, list(scorable.values()))
-        except GuardRefusal:
-            raise
-        except InputError as error:
+        except SolutionTooLong as error:
             if len(scorable) == 1:
-                self._count(str(error), 1, case)
+                self._count(TOO_LONG, 1, case, str(error))
                 return {}
             found: dict[int, float] = {}
             for row, one in scorable.items():  # which of them it is
                 found |= self._of_case(case, {row: one})
-            if not found:
-                raise  # none of them: something is wrong with the case or the service, not with a completion
             return found
         return {row: AGGREGATORS[self.aggregation](one) for row, one in zip(scorable, scores, strict=True)}
 
-    def _count(self, reason: str, number: int, case: Case) -> None:
+    def _count(self, reason: str, number: int, case: Case, said: str) -> None:
         if number:
-            self.num_unscored[reason.partition(":")[0]] += number
-            logger.warning("case %s: %d completions get the reward %s: %s", case.case_id, number, self.unscored, reason)
+            self.num_unscored[reason] += number
+            logger.warning("case %s: %d completions get the reward %s: %s", case.case_id, number, self.unscored, said)
 
     def _cases_of_rows(
         self, num: int, case: Sequence[str | Mapping[str, Any]] | None, case_id: Sequence[str] | None
@@ -188,8 +187,8 @@ _services: dict[tuple[str, str | None, str], PrmReward] = {}
 
 
 def _service_reward(url: str, token_env: str | None, aggregation: str) -> PrmReward:
-    """One client per address, so that connections are kept."""
-    key = (url, token_env, aggregation)
+    """One client per address and token, so that connections are kept."""
+    key = (url, token_env and _secret(token_env), aggregation)
     if key not in _services:
         _services[key] = PrmReward.from_service(url, token_env, aggregation=aggregation)
     return _services[key]

@@ -17,7 +17,7 @@ from typing import Any
 from medprm import __version__
 from medprm.cases.schema import Image
 from medprm.clients.guard import Guard
-from medprm.errors import InputError
+from medprm.errors import InputError, SolutionTooLong
 from medprm.scoring.aggregate import AGGREGATORS, DEFAULT_AGGREGATION, aggregate_all
 from medprm.scoring.engine import RowScorer
 from medprm.scoring.rows import Candidates
@@ -101,7 +101,8 @@ class ScoringService:
                 return await asyncio.wrap_future(self._batcher.submit(candidates, root))
             except InputError as error:
                 # Where files lie on this machine is nothing that an answer should tell.
-                raise InputError(str(error).replace(f"{shown}/", "").replace(str(shown), "the data root")) from None
+                said = str(error).replace(f"{shown}/", "").replace(str(shown), "the data root")
+                raise (SolutionTooLong if isinstance(error, SolutionTooLong) else InputError)(said) from None
 
     @contextmanager
     def _files(self, request: ScoreRequest) -> Iterator[tuple[Candidates, Path, Path]]:

@@ -1,13 +1,14 @@
 """Free text: what must go, what must stay, and how much is found in notes of sentences that no rule was written on."""
 
 import importlib.util
+from collections import Counter
 from itertools import pairwise
 
 import planted_notes
 import pytest
 
 from medprm.cases.deidentify_settings import TextDeidentifySettings
-from medprm.cases.deidentify_text import clean_text, find_identifying
+from medprm.cases.deidentify_text import clean_text, find_identifying, name_lists
 from medprm.errors import InputError
 
 PATTERNS = TextDeidentifySettings("patterns")
@@ -57,6 +58,27 @@ def test_notes_that_no_rule_was_written_on(names: str, least: float) -> None:
             num_found[one.kind] = num_found.get(one.kind, 0) + (letters <= covered)
     assert num_found["name"] / num_all["name"] >= least
     assert all(num_found[kind] / num_all[kind] >= 0.98 for kind in ("date", "id", "phone"))
+
+
+@needs_lists
+def test_names_that_no_list_holds_are_found_less_often() -> None:
+    """By their neighbours alone; 0.749 of 195 against 0.980 of 1,009 were measured on 200 notes of other seeds."""
+    num_all, num_found = Counter[bool](), Counter[bool]()
+    for seed in range(60):
+        note = planted_notes.write_note(seed, planted_notes.HELD_OUT)
+        covered = {
+            place
+            for span in find_identifying(note.text, TextDeidentifySettings("lists"))
+            for place in range(span.start, span.end)
+        }
+        for one in (one for one in note.planted if one.kind == "name"):
+            is_listed = planted_notes.is_listed(note.text[one.start : one.end], name_lists())
+            letters = {place for place in range(one.start, one.end) if note.text[place].isalnum()}
+            num_all[is_listed] += 1
+            num_found[is_listed] += letters <= covered
+    assert num_all[False] >= 40, "the lists do not hold every name of the generator"
+    assert num_found[True] / num_all[True] >= 0.95
+    assert 0.6 <= num_found[False] / num_all[False] <= num_found[True] / num_all[True]
 
 
 def test_spans_are_in_order_and_apart() -> None:

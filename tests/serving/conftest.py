@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from small_run import train_config, write_base, write_records
 from tiny import make_cases, tiny_encoder, tiny_loaded
 
@@ -15,7 +14,7 @@ from medprm.cases.schema import CaseSolutions
 from medprm.clients.guard import Guard
 from medprm.clients.settings import GuardSettings
 from medprm.commands import train
-from medprm.commands.serve import listen
+from medprm.commands.serve import http_server, listen
 from medprm.scoring.scorer import StepScorer
 from medprm.serving.app import create_app
 from medprm.serving.service import ScoringService
@@ -44,7 +43,7 @@ def served(scorer: StepScorer, token: str | None = None, **settings: object) -> 
     """The address of a service that listens until the context ends."""
     with ScoringService(scorer, ServingSettings(**settings), Guard(GuardSettings()), "tiny") as service:  # type: ignore[arg-type]
         listening = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(create_app(service, token), log_level="warning", access_log=False))
+        server = http_server(create_app(service, token))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 30

@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,12 @@ BAD = {
     "no base64": (BODY | {"images": ["§"]}, 422, r"images\[0\] of case c1 is not base64"),
     "a damaged picture": (BODY | {"images": [PNG]}, 422, r"^images\[0\]: "),
     "too many solutions": (BODY | {"solutions": [["x"]] * 129}, 422, "at most 128"),
+    "too many images": (BODY | {"images": ["QUJD"] * 33}, 422, "33 images; expected at most 32"),
+    "too many paths": (
+        text_case(images=[{"path": f"{n}.png"} for n in range(33)]),
+        422,
+        "33 images; .* serving.max_images",
+    ),
     "too many steps": (BODY | {"solutions": [["x"] * 257]}, 422, "1 to 256"),
     "more than the model reads": (BODY | {"solutions": [["fever " * 5000]]}, 422, "tokens"),
 }
@@ -143,6 +152,35 @@ def test_what_is_no_request_of_ours_is_refused(serve: Any) -> None:
     assert "POST /score" in missing.json()["error"]
 
 
+def test_requests_at_once_have_a_budget(serve: Any) -> None:
+    with pytest.raises(InputError, match=r"serving\.max_bodies_mib .* is 8; expected 64 or more"):
+        ServingSettings(max_bodies_mib=8)
+    url = serve(max_body_mib=1, max_bodies_mib=1)
+    large = json.dumps(BODY).encode() + b" " * (600 * 2**10)
+    headers = {"Content-Type": "application/json"}
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield large
+        has_begun.set()
+        assert may_end.wait(60)
+        yield b" "
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: httpx.post(f"{url}/score", content=slowly(), headers=headers, timeout=60))
+        assert has_begun.wait(60)
+        deadline = time.monotonic() + 30
+        while (second := httpx.post(f"{url}/rank", content=large, headers=headers, timeout=60)).status_code == 200:
+            assert time.monotonic() < deadline, "the first one was never counted"
+        assert second.status_code == 503 and second.headers["Retry-After"]
+        assert re.search(r"hold [01]\.\d MiB of serving\.max_bodies_mib=1", second.json()["error"])
+        assert httpx.post(f"{url}/score", json=BODY).status_code == 200, "a small one has room beside it"
+        may_end.set()
+        assert first.result(60).status_code == 200
+    for content in (large, large[1:], large):  # also one that is refused gives its room back
+        assert httpx.post(f"{url}/score", content=content, headers=headers).status_code in (200, 400)
+
+
 def test_a_token_is_asked_for(serve: Any) -> None:
     url = serve(token="a long enough token")
     assert httpx.post(f"{url}/score", json=BODY).status_code == 401
@@ -165,6 +203,35 @@ def test_other_machines_need_a_token_and_a_name() -> None:
     for given in ({"port": 70000}, {"max_batch_cases": 0}, {"max_wait_ms": -1}):
         with pytest.raises(InputError, match=r"serving\."):
             ServingSettings(**given)
+
+
+def test_behind_a_proxy_the_guard_sees_the_client(serve: Any) -> None:
+    for given in ({}, {"token_env": "T", "host": "0.0.0.0", "allowed_hosts": ["node"]}):
+        with pytest.raises(InputError, match=r"serving\.behind_proxy=true"):
+            ServingSettings(behind_proxy=True, **given)
+    token = "a long enough token"
+    url = serve(token=token, behind_proxy=True, token_env="T")
+
+    def status(*forwarded: str) -> int:
+        headers = [("Authorization", f"Bearer {token}"), *(("X-Forwarded-For", one) for one in forwarded)]
+        return httpx.post(f"{url}/score", json=BODY, headers=headers).status_code
+
+    assert status() == 400, "the proxy does not say who asks"
+    assert status("10.0.0.7") == 403, "no source of these settings may go there"
+    assert status("127.0.0.1") == status("10.0.0.7, ::1") == 200
+    assert status("127.0.0.1, 10.0.0.7") == status("127.0.0.1", "10.0.0.7") == 403, "the first one is a claim"
+    assert status("somebody") == status("127.0.0.1,") == 400
+    assert httpx.post(f"{url}/score", json=BODY, headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 401
+    assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_a_proxy_that_nobody_told_of_is_refused(serve: Any) -> None:
+    """To this service all its clients would be 127.0.0.1, and the guard off."""
+    url = serve()
+    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        answer = httpx.post(f"{url}/score", json=BODY, headers={name: "10.0.0.7"})
+        assert answer.status_code == 400
+        assert "serving.behind_proxy=true" in answer.json()["error"]
 
 
 def test_the_guard_stands_before_the_client() -> None:
