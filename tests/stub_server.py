@@ -24,7 +24,7 @@ NAMED_FAULT = re.compile(r"fault=(\w+)")
 NUM_STEPS = re.compile(r"Answer with exactly (\d+) entries")
 OPTIONS = re.compile(r"Options: (.*)")
 # Faults of the connection, chosen by key and by how often it was seen; each with its share of first attempts.
-NETWORK = {"500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
+NETWORK = {"400": 0.0, "500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
 # Faults of the content, chosen by key: the answer arrives and is of no use (or is merely strange).
 CONTENT = {"short": 0.03, "long": 0.03, "prose": 0.03, "refusal": 0.02, "length": 0.02, "none": 0.01, "huge": 0.004}
 SEEN: Counter[str] = Counter()
@@ -139,7 +139,9 @@ async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 async def misbehave(writer: asyncio.StreamWriter, fault: str | None) -> bool:
     """Whether an answer is to be given after all."""
-    if fault == "500":
+    if fault == "400":
+        await respond(writer, 400, b"response_format is not supported")
+    elif fault == "500":
         await respond(writer, 500, b"oh no")
     elif fault == "429":
         await respond(writer, 429, b"slow down", "Retry-After: 0.05\r\n")

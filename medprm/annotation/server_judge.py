@@ -106,7 +106,7 @@ def read_answer(reply: ChatReply, num_steps: int) -> list[StepVerdict]:
     """The verdicts in a reply, exactly one a step in order; UnusableAnswer for anything else."""
     answer = read_form(reply, _Answer)
     if [one.step for one in answer.steps] != list(range(num_steps)):
-        raise UnusableAnswer(f"verdicts on steps {[one.step for one in answer.steps][:20]} of {num_steps}")
+        raise UnusableAnswer("not one verdict for each step")
     return [
         StepVerdict(
             LABELS[one.verdict],

@@ -93,7 +93,7 @@ class OpenAIClient:
                 raise InputError(f"{url}: {failure}; check the address, the model {self.model!r} and the key")
             if failure.status in HOPELESS:
                 break
-        raise Unanswered(f"{failure}")
+        raise Unanswered(f"{url}, {request.stage} of case {request.case.case_id}: {failure}")
 
     def _attempt(self, request: ChatRequest, key: str, url: str) -> ChatReply:
         """Send once and write down what happened; a charge whose end is not known stays at its worst."""

@@ -24,6 +24,7 @@ from medprm.annotation.estimate import estimate_run
 from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import fitted_chances, read_truth, review
 from medprm.annotation.gates import Facts, check_previous, gates_of, write_gates
+from medprm.annotation.judge_counts import JudgeCounts
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
 from medprm.annotation.records import with_experts
@@ -81,6 +82,7 @@ class Counted(NamedTuple):
     work: Work
     num_modalities: int
     readable_share: float | None
+    judged: JudgeCounts
 
 
 def run(config: AnnotateConfig) -> Path:
@@ -149,7 +151,7 @@ def ask_machines(
     except BudgetSpent as stop:
         raise RunStopped(f"budget_dollars={config.budget_dollars}: {stop}") from None
     except Unanswered as stop:
-        raise RunStopped(f"a server gives no answer ({stop})") from None
+        raise RunStopped(f"no answer from {stop}") from None
 
 
 def make_candidates(
@@ -170,10 +172,12 @@ def label_by_machines(
     """machine.jsonl: every solution with the verdicts of judge and rollouts."""
     with ExitStack() as opened:
         annotators = make_annotators(Workshop(config, source, folder, journal, opened))
-        records = machine_records(cases, annotators, config, num_at_a_time(config))
+        judged = JudgeCounts()
+        records = judged.passing(machine_records(cases, annotators, config, num_at_a_time(config)))
         total = sum(len(item.solutions) for item in cases)
         num = write_records(folder / MACHINE_FILE, tqdm(records, desc="annotate", unit=" solutions", total=total))
         annotators.evidence.say_sums()
+        judged.say()
     logger.info("%d solutions of %d cases have the machines' verdicts", num, len(cases))
 
 
@@ -192,7 +196,7 @@ def ask_experts(folder: Path, source: Source, journals: Sequence[Journal], confi
     prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
     ledger = make_ledger(journals, counted.work, config.expert, prices)
     write_ledger(folder, ledger, journals)
-    report = make_report(measured, config.num_bootstrap)
+    report = make_report(measured, config.num_bootstrap) | {"judging": counted.judged.as_json()}
     notes = [PHANTOM_NOTE] if source.truth else []
     write_report(folder, report, f"labels: {config.data.name}", notes)
     if config.stage.name != "none":
@@ -205,9 +209,10 @@ def write_labelled(
     """labelled.jsonl; returns what is in it."""
     counts: Counter[str] = Counter()
     seen: dict[str, set[str]] = {"cases": set(), "modalities": set()}
+    judged = JudgeCounts()
 
     def labelled() -> Iterator[Record]:
-        for record in read_records(folder / MACHINE_FILE):
+        for record in judged.passing(read_records(folder / MACHINE_FILE)):
             record = with_experts(record, measured.experts, making(config), chances)
             seen["cases"].add(record.case_id)
             seen["modalities"].add(record.modality)
@@ -222,7 +227,7 @@ def write_labelled(
     num_reviews = sum(len(said) for said in measured.experts.values())
     work = Work(len(seen["cases"]), counts["solutions"], counts["steps"], counts["labels"], num_reviews)
     readable = counts["readable"] / counts["rollouts"] if counts["rollouts"] else None
-    return Counted(work, len(seen["modalities"]), readable)
+    return Counted(work, len(seen["modalities"]), readable, judged)
 
 
 def facts_of(report: Mapping[str, Any], ledger: Mapping[str, Any], counted: Counted, measured: Measured) -> Facts:

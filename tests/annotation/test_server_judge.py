@@ -82,9 +82,16 @@ def test_it_is_asked_again_and_then_unknown() -> None:
     judged = ServerJudge(client, JudgeSettings(kind="server")).judge(CASE, "s", STEPS, [PASSAGE])
     assert [one.verdict for one in judged.verdicts] == ["correct", "correct", "incorrect"]
     assert [one.round for one in client.asked] == [0, 1] and client.asked[0].key("m") != client.asked[1].key("m")
-    for client in (Scripted(bad), Scripted(None)):
-        judged = ServerJudge(client, JudgeSettings(kind="server", max_rounds=3)).judge(CASE, "s", STEPS, [PASSAGE])
-        assert [one.verdict for one in judged.verdicts] == ["unknown"] * 3
+    client = Scripted(bad)
+    judged = ServerJudge(client, JudgeSettings(kind="server", max_rounds=3)).judge(CASE, "s", STEPS, [PASSAGE])
+    assert [one.verdict for one in judged.verdicts] == ["unknown"] * 3 and len(client.asked) == 3
+    assert {one.reason for one in judged.verdicts} == {"not one verdict for each step"}
+
+
+def test_a_server_that_gives_no_answer_is_no_unknown_verdict() -> None:
+    client = Scripted(None)
+    with pytest.raises(Unanswered, match="gone"):
+        ServerJudge(client, JudgeSettings(kind="server", max_rounds=3)).judge(CASE, "s", STEPS, [PASSAGE])
     assert len(client.asked) == 1  # a server that does not answer is not asked three times over
 
 

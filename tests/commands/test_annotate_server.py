@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stub_server
-from annotation_run import annotate_config, open_records, write_inputs
+from annotation_run import annotate_config, open_records, text_records, write_inputs
 from omegaconf import OmegaConf
 
 from medprm.annotation.settings import JudgeSettings
@@ -151,6 +151,42 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
     num_judge = ledger["stages"]["judge"]["num_finished"]
     assert ledger["stages"]["judge"]["dollars"] == pytest.approx(num_judge * (100 * 100 + 10 * 1000) / 1e6)
     assert set(ledger["models"]) == {"stub-0101"}
+
+
+def test_a_judge_that_is_dead_stops_the_run_which_can_go_on(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", num_cases=2)
+    dead = annotate_config(inputs, tmp_path / "out", "http://127.0.0.1:9/v1", {"max_attempts": 2})
+    with pytest.raises(RunStopped, match=r"no answer from http://127.0.0.1:9/v1, judge of case case-\d: ConnectError"):
+        annotate.run(dead)
+    assert not (tmp_path / "out" / "labelled.jsonl").exists()
+    with stub_server.started() as url:
+        annotate.run(replace(annotate_config(inputs, tmp_path / "out", url, {"max_attempts": 2}), resume=True))
+    report = json.loads((tmp_path / "out" / "labels_report.json").read_text())
+    assert report["judging"]["num_verdicts"] == 20 and report["judging"]["unknown"] == {}
+
+
+def test_a_judge_that_refuses_every_request_stops_the_run(tmp_path: Path) -> None:
+    records = text_records(num_cases=1)
+    refused = [one.model_copy(update={"question": "Which is it? fault=400"}) for one in records]
+    inputs = write_inputs(tmp_path / "in", refused)
+    with stub_server.started() as url:
+        with pytest.raises(RunStopped, match=r"case case-0: status 400: b'response_format is not supported'"):
+            annotate.run(annotate_config(inputs, tmp_path / "out", url))
+        assert set(stub_server.counts(url)["seen"].values()) == {1}, "asking again changes nothing"
+
+
+def test_unknown_verdicts_are_counted_by_reason(tmp_path: Path) -> None:
+    records = text_records(num_cases=1, num_solutions=1) + [
+        one.model_copy(update={"question": "Which is it? fault=short"})
+        for one in text_records(num_cases=2, num_solutions=1)[1:]
+    ]
+    with stub_server.started() as url:
+        annotate.run(annotate_config(write_inputs(tmp_path / "in", records), tmp_path / "out", url))
+    report = json.loads((tmp_path / "out" / "labels_report.json").read_text())
+    assert report["judging"] == {"num_verdicts": 10, "unknown": {"not one verdict for each step": 5}}
+    said = "5 of 10 verdicts of the judge are unknown: not one verdict for each step"
+    assert said in (tmp_path / "out" / "log.txt").read_text()
+    assert "not one verdict for each step" in (tmp_path / "out" / "labels_report.html").read_text()
 
 
 def test_a_case_of_an_unnamed_source_stays_on_this_machine(tmp_path: Path) -> None:

@@ -155,7 +155,9 @@ def test_twenty_steps_by_keys(chrome: Chrome, tmp_path: Path) -> None:
         seconds = chrome.execute_script("return (performance.now() - window.begun) / 1000")
         late = np.array(chrome.execute_script("return window.late"))
         median, p95 = np.percentile(late, [50, 95])
-        print(f"\n20 steps: {seconds:.1f} s; key to paint: median {median:.0f} ms, p95 {p95:.0f}, most {late.max():.0f}")
+        print(
+            f"\n20 steps: {seconds:.1f} s; key to paint: median {median:.0f} ms, p95 {p95:.0f}, most {late.max():.0f}"
+        )
         # Not the most: on a shared machine one of 40 may be the scheduler's.
         assert len(late) >= 40 and seconds < 45 and p95 < 100
         rows = server.project.assignment.database.rows("SELECT verdict FROM verdicts ORDER BY step_id")
