@@ -163,6 +163,9 @@ def test_a_judge_that_is_dead_stops_the_run_which_can_go_on(tmp_path: Path) -> N
         annotate.run(replace(annotate_config(inputs, tmp_path / "out", url, {"max_attempts": 2}), resume=True))
     report = json.loads((tmp_path / "out" / "labels_report.json").read_text())
     assert report["judging"]["num_verdicts"] == 20 and report["judging"]["unknown"] == {}
+    assert report["judging"]["num_refused_citations"] == 20, "the stub makes one up for every step"
+    assert "20 of 20 citations were refused" in (tmp_path / "out" / "log.txt").read_text()
+    assert "0 citations kept,\n20 refused" in (tmp_path / "out" / "labels_report.html").read_text()
 
 
 def test_a_judge_that_refuses_every_request_stops_the_run(tmp_path: Path) -> None:
@@ -183,7 +186,8 @@ def test_unknown_verdicts_are_counted_by_reason(tmp_path: Path) -> None:
     with stub_server.started() as url:
         annotate.run(annotate_config(write_inputs(tmp_path / "in", records), tmp_path / "out", url))
     report = json.loads((tmp_path / "out" / "labels_report.json").read_text())
-    assert report["judging"] == {"num_verdicts": 10, "unknown": {"not one verdict for each step": 5}}
+    assert report["judging"]["num_verdicts"] == 10
+    assert report["judging"]["unknown"] == {"not one verdict for each step": 5}
     said = "5 of 10 verdicts of the judge are unknown: not one verdict for each step"
     assert said in (tmp_path / "out" / "log.txt").read_text()
     assert "not one verdict for each step" in (tmp_path / "out" / "labels_report.html").read_text()
