@@ -186,7 +186,7 @@ class MonteCarloSettings:
     # stopping=sequential: the share holds where the steps' chances of a right rollout are nowhere denser than if spread
     # evenly over this part of 0 to 1. 1: evenly over all of it; 0: however they lie, at the most rollouts.
     sequential_spread: float = 0.5
-    # Rollouts drawn before it is looked again whether to stop.
+    # Rollouts drawn before it is looked again whether to stop; stopping=exact draws fewer where fewer may decide.
     rollouts_per_round: int = 4
     # all: every step; first_error: halve each solution until a step from which no rollout is right follows one from
     # which some is (OmegaPRM). Only for rules that ask whether the score is above 0: value, keep_if_agree.
