@@ -2,7 +2,7 @@
 
 In: steps with the machines' verdicts. Out: the queue, ranked by the expected value of a review and capped by budget.
 Expected value: the expert's accuracy minus the chance that the best guess is right
-anyway.
+anyway. The steps of the random pilot come first, marked.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ PRIOR_CORRECT = 0.65
 JUDGE_ACCURACY = 0.75
 SCORE_WEIGHT = 0.6  # rollouts of one prefix are not independent evidence: their log odds count for this share
 MOST_LOG_ODDS = 3.0
+PILOT_VALUE = 1.0  # of a step of the random pilot: above that of any other
 
 
 class StepKey(NamedTuple):
@@ -130,6 +131,7 @@ def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
         "solution_id": record.solution_id,
         "step_id": step_id,
         "expected_value": round(value, 6),
+        "is_pilot": value == PILOT_VALUE,
         "images": [image.path for image in record.all_images],
         "question": record.question,
         "options": list(record.options),

@@ -49,6 +49,7 @@ class Measured(NamedTuple):
     truth: Mapping[StepKey, Label]
     would_say: Callable[[StepKey], Sequence[ExpertVerdict]] | None  # what a simulated expert would say of any step
     fitted: Mapping[StepKey, Label] | None = None  # labels of a rule that was fitted on the experts
+    pilot: frozenset[StepKey] = frozenset()  # steps that experts were given at random
 
 
 def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[s
         "machine_labels": dict(sorted(Counter(one.label for one in measured.steps).items())),
         "reviewed_share": len(measured.experts) / len(measured.steps),
         "agreement": _agreement(rows, measured, num_bootstrap),
+        "pilot": _pilot(rows, measured, num_bootstrap),
         "experts_together": _experts_together(measured, num_bootstrap),
         "pearson": _correlations(measured, num_bootstrap),
     }
@@ -185,6 +187,21 @@ def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_boot
     }
     ids = [one.group_id for one in measured.steps]
     return {name: _pair(first, second, ids, num_bootstrap) for name, (first, second) in pairs.items()}
+
+
+def _pilot(rows: Mapping[str, Sequence[Label]], measured: Measured, num_bootstrap: int) -> dict[str, Any]:
+    """Each source against the experts on the random pilot alone: what holds of all steps, not of the disputed ones."""
+    places = [place for place, one in enumerate(measured.steps) if one.key in measured.pilot]
+    all_experts = _expert_labels(measured)
+    expert = [all_experts[place] for place in places]
+    ids = [measured.steps[place].group_id for place in places]
+    sources = {"judge": "judge", "monte_carlo_half": "monte_carlo_half", "machines": "hybrid_before_experts"}
+    agreement = {
+        f"{name}, expert": _pair([rows[row][place] for place in places], expert, ids, num_bootstrap) if places else {}
+        for name, row in sources.items()
+    }
+    num_decided = sum(one != "unknown" for one in expert)
+    return {"num_steps": len(places), "num_decided": num_decided, "agreement": agreement}
 
 
 def _expert_labels(measured: Measured) -> list[Label]:

@@ -280,7 +280,8 @@ class ExpertSettings:
     path: str | None = None
     # Most steps for experts, as a share of all steps.
     max_share: float = 0.3
-    # kind=simulated: share of the steps that are drawn at random first; what is said of them fits the ranking.
+    # Share of the steps that are drawn at random first, whatever the machines say: on them alone the machines are
+    # measured against the experts, without bias, and what is said of them fits the ranking.
     pilot_share: float = 0.05
     # all: every step goes to the experts (an evaluation set); disputed: what the rule leaves open.
     steps: str = "disputed"
@@ -326,7 +327,8 @@ class StageSettings:
     min_experts: int | None = None
     # Least Cohen's kappa of any two experts on the steps that both have read.
     min_kappa: float | None = None
-    # Least accuracy of the labels: against the truth of a phantom, else against the experts where both speak.
+    # Least accuracy of the labels: against the truth of a phantom, else of the machines' labels against the experts,
+    # on the steps of the random pilot (expert.pilot_share) where both speak.
     min_label_accuracy: float | None = None
     # Least share of the steps of which the judge could be understood.
     min_judge_coverage: float | None = None

@@ -234,7 +234,7 @@ def facts_of(report: Mapping[str, Any], ledger: Mapping[str, Any], counted: Coun
     """What the gates of a stage look at."""
     kappas = [pair["kappa"]["value"] for pair in report["experts_together"]["pairs"].values() if "kappa" in pair]
     against_truth = report["sources"]["hybrid_after_experts"].get("accuracy")
-    against_experts = report["agreement"]["machines, expert"].get("raw_agreement")
+    against_experts = report["pilot"]["agreement"]["machines, expert"].get("raw_agreement")
     accuracy = against_truth or against_experts
     return Facts(
         num_cases=counted.work.num_cases,
