@@ -111,6 +111,8 @@ def completion(body: dict, key: str, hostile: bool) -> bytes:
         "choices": [{"message": {"content": text}, "finish_reason": why} for text, why in choices],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10 * len(choices)},
     }
+    if fault == "nousage":
+        del answer["usage"]
     return json.dumps(answer).encode()
 
 

@@ -1,8 +1,8 @@
 """The ledger: what annotation cost, by stage, by case, per label and per 10,000 cases.
 
 In: the journals, numbers of experts and labels, settings. Out: one JSON object, and a table by case and stage. Dollars
-are those of the journal: what was bought, by the price of the model that answered, and what was under way at a kill at
-its worst price.
+are those of the journal: what was bought, by the price of the model that answered; what was under way at a kill, and
+what a server did not say the tokens of (`num_without_usage`), at its worst price.
 """
 
 import csv
@@ -17,12 +17,13 @@ from medprm.clients.journal import Journal
 
 CASES = 10_000
 SUMS = """count(*), sum(state='ok'), sum(state='failed'), sum(state='lost'), count(distinct key),
-  sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(dollars), coalesce(sum(seconds), 0)"""
+  sum(state='ok' and not has_usage), sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(dollars),
+  coalesce(sum(seconds), 0)"""
 BY_STAGE = f"select stage, {SUMS} from attempts group by stage order by stage"
 BY_CASE = f"select case_id, stage, {SUMS} from attempts group by case_id, stage order by min(id)"
 BY_MODEL = "select coalesce(answered_model, model), count(*), sum(dollars) from attempts group by 1 order by 1"
 COLUMNS = (
-    *("num_attempts", "num_finished", "num_failed", "num_lost", "num_calls"),
+    *("num_attempts", "num_finished", "num_failed", "num_lost", "num_calls", "num_without_usage"),
     *("input_tokens", "output_tokens", "cached_tokens", "dollars", "seconds"),
 )
 

@@ -35,21 +35,27 @@ create table if not exists attempts (
   model text not null, state text not null, status integer, reply text, answered_model text,
   input_tokens integer not null default 0, output_tokens integer not null default 0,
   cached_tokens integer not null default 0, dollars real not null default 0, seconds real, error text,
-  unique (key, attempt));
+  has_usage integer not null default 1, unique (key, attempt));
 create unique index if not exists one_finished on attempts (key) where state = 'ok';
 create table if not exists notes (name text primary key, value text not null);
 """
+# Columns that files of earlier versions lack.
+LATER_COLUMNS = {"has_usage": "integer not null default 1"}
 
 
 @dataclass(frozen=True)
 class Bill:
-    """What one attempt used; dollars by the price list of the model that answered."""
+    """What one attempt used; dollars by the price list of the model that answered.
+
+    `has_usage`: the server said how many tokens it took; else they are 0 here and the dollars are the worst price.
+    """
 
     model: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     dollars: float = 0.0
+    has_usage: bool = True
 
 
 class Journal:
@@ -70,6 +76,7 @@ class Journal:
         durable = is_paid or self.mode != "WAL"
         self._database.execute(f"pragma synchronous={'FULL' if durable else 'NORMAL'}")
         self._database.executescript(SCHEMA)
+        self._add_later_columns()
         self.num_lost = self._database.execute("update attempts set state='lost' where state='sent'").rowcount
         self._dollars = float(self._database.execute("select coalesce(sum(dollars), 0) from attempts").fetchone()[0])
         self._worst: dict[int, float] = {}  # of the attempts under way
@@ -130,6 +137,12 @@ class Journal:
             found = self._database.execute(query, arguments).fetchall()
         yield from found
 
+    def _add_later_columns(self) -> None:
+        there = {row[1] for row in self._database.execute("pragma table_info(attempts)")}
+        for name, kind in LATER_COLUMNS.items():
+            if name not in there:
+                self._database.execute(f"alter table attempts add column {name} {kind}")
+
     def _close_attempt(
         self,
         number: int,
@@ -144,10 +157,10 @@ class Journal:
             self._dollars += bill.dollars - self._worst.pop(number)
             self._database.execute(
                 "update attempts set state=?, reply=?, answered_model=?, input_tokens=?, output_tokens=?, "
-                "cached_tokens=?, dollars=?, seconds=?, status=?, error=? where id=? and state='sent'",
+                "cached_tokens=?, dollars=?, has_usage=?, seconds=?, status=?, error=? where id=? and state='sent'",
                 (
                     *(state, reply, bill.model, bill.input_tokens, bill.output_tokens, bill.cached_tokens),
-                    *(bill.dollars, seconds, status, error, number),
+                    *(bill.dollars, bill.has_usage, seconds, status, error, number),
                 ),
             )
 

@@ -108,8 +108,11 @@ class OpenAIClient:
             if error.status != 429:
                 self._breaker.failed()
             raise
-        dollars = self.prices.dollars(reply, self.model)
-        bill = Bill(reply.model, reply.input_tokens, reply.output_tokens, reply.cached_tokens, dollars)
+        # A server that does not say what it took may charge anything up to the worst.
+        at_worst = max(worst, self.prices.worst(request, reply.model))
+        dollars = self.prices.dollars(reply, self.model) if reply.has_usage else at_worst
+        tokens = (reply.input_tokens, reply.output_tokens, reply.cached_tokens)
+        bill = Bill(reply.model, *tokens, dollars, has_usage=reply.has_usage)
         self.journal.finish(attempt, reply.to_text(), bill, time.monotonic() - begin)
         self._breaker.succeeded()
         return reply
@@ -163,6 +166,7 @@ def parse_reply(text: bytes) -> ChatReply:
             Choice(one["message"].get("content"), one.get("finish_reason")) for one in value.get("choices") or []
         )
         usage = value.get("usage") or {}
+        has_usage = usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None
         details = usage.get("prompt_tokens_details") or {}
         counts = [usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")]
         numbers = [int(one or 0) for one in counts]
@@ -171,7 +175,7 @@ def parse_reply(text: bytes) -> ChatReply:
             raise ValueError("a content that is no text, or a negative count")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SendFailure(f"no chat completion: {type(error).__name__}: {str(error)[:100]}", 200) from None
-    return ChatReply(choices, str(value.get("model") or "unnamed"), *numbers)
+    return ChatReply(choices, str(value.get("model") or "unnamed"), *numbers, has_usage=has_usage)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -43,8 +43,11 @@ class PriceList:
         return paid / MILLION
 
     def worst(self, request: ChatRequest, model: str) -> float:
-        """The most that a request can cost: a token a byte going in, the limit of tokens in every answer."""
-        price = self.price(model)
+        """The most that a request can cost: a token a byte going in, the limit of tokens in every answer.
+
+        By the dearest listed price for a model that has none.
+        """
+        price = self.price(model) or self._dearest()
         if self.is_free or price is None:
             return 0.0
         size = sum(len(one.text.encode()) + IMAGE_TOKENS * len(one.images) + 16 for one in request.messages)

@@ -15,12 +15,13 @@ import pytest
 import stub_server
 from annotation_run import annotate_config, open_records, text_records, write_inputs
 from omegaconf import OmegaConf
+from priced import priced_servers
 
 from medprm.annotation.settings import JudgeSettings
 from medprm.cases.answers import AnswerSettings
 from medprm.cases.jsonl import read_records
 from medprm.clients.settings import ModelPrice, PriceSettings
-from medprm.commands import annotate, annotators
+from medprm.commands import annotate
 from medprm.config import AnnotateConfig
 from medprm.errors import InputError
 from medprm.run import RunStopped
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 NUM_KILLS = 20
 RUN = """import sys
 from omegaconf import OmegaConf
-from medprm.commands import annotate, annotators
+from medprm.commands import annotate
 from medprm.config import AnnotateConfig, typed
 annotate.run(typed(OmegaConf.load(sys.argv[1]), AnnotateConfig))
 """
@@ -125,25 +126,14 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path / "in", num_cases=6)
     prices = PriceSettings(date="2026-11-23", models={"stub": ModelPrice(input=100.0, output=1000.0)})
     with stub_server.started() as url:
-        # Loopback is free; the price list of an outside server is put in its place below.
         config = annotate_config(inputs, tmp_path / "out", url, prices=prices, budget_dollars=5.0)
-        original = annotators.OpenAIClient
-
-        class Outside(original):  # type: ignore[misc, valid-type]
-            def __init__(self, *arguments: object) -> None:
-                super().__init__(*arguments)  # type: ignore[arg-type]
-                self.prices.is_free = False
-
-        annotators.OpenAIClient = Outside  # type: ignore[misc]
-        try:
+        with priced_servers():
             with pytest.raises(RunStopped, match="budget"):
                 annotate.run(config)
             spent = sum(dollars for _, _, _, dollars, _ in attempts(tmp_path / "out"))
             assert 0 < spent <= 5.0
             config.budget_dollars, config.resume = 1000.0, True
             annotate.run(config)
-        finally:
-            annotators.OpenAIClient = original  # type: ignore[misc]
         seen = stub_server.counts(url)["seen"]
     assert set(seen.values()) == {1}  # what was bought before the stop was not bought again
     ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
@@ -151,6 +141,19 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
     num_judge = ledger["stages"]["judge"]["num_finished"]
     assert ledger["stages"]["judge"]["dollars"] == pytest.approx(num_judge * (100 * 100 + 10 * 1000) / 1e6)
     assert set(ledger["models"]) == {"stub-0101"}
+
+
+def test_an_answer_without_usage_is_charged_at_its_worst_and_counted(tmp_path: Path) -> None:
+    silent = [one.model_copy(update={"question": "Which is it? fault=nousage"}) for one in text_records(num_cases=1)]
+    prices = PriceSettings(models={"stub": ModelPrice(input=100.0, output=1000.0)})
+    with stub_server.started() as url, priced_servers():
+        annotate.run(annotate_config(write_inputs(tmp_path / "in", silent), tmp_path / "out", url, prices=prices))
+    stages = json.loads((tmp_path / "out" / "ledger.json").read_text())["stages"]
+    judge = stages["judge"]
+    assert judge["num_without_usage"] == judge["num_finished"] == 2 and judge["input_tokens"] == 0
+    # At least every token that it may have answered with (judge.max_answer_tokens), and the instructions it read.
+    assert judge["dollars"] > 2 * 1024 * 1000 / 1e6
+    assert stages["monte_carlo"]["num_without_usage"] == stages["monte_carlo"]["num_finished"] > 0
 
 
 def test_a_judge_that_is_dead_stops_the_run_which_can_go_on(tmp_path: Path) -> None:
