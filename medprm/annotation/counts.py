@@ -73,13 +73,12 @@ def with_more(counts: MonteCarlo, name: str, num: int) -> MonteCarlo:
     return counts.model_copy(update={name: getattr(counts, name) + num})
 
 
-def num_to_decide(counts: MonteCarlo, label_of: LabelOf) -> int:
-    """Rollouts after which the label is decided if all of them come out as most have so far; else the rest."""
-    rest = num_remaining(counts)
+def num_to_decide(counts: MonteCarlo, label_of: LabelOf, limit: int) -> int:
+    """Rollouts after which the label is decided if all of them come out as most have so far; at most `limit`."""
     if counts.num_correct == counts.num_wrong:
-        return rest
+        return limit
     most = "num_correct" if counts.num_correct > counts.num_wrong else "num_wrong"
-    return next((num for num in range(1, rest) if is_decided(with_more(counts, most, num), label_of)), rest)
+    return next((num for num in range(1, limit) if is_decided(with_more(counts, most, num), label_of)), limit)
 
 
 def num_remaining(counts: MonteCarlo) -> int:

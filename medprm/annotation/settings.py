@@ -285,7 +285,8 @@ class ExpertSettings:
     pilot_share: float = 0.05
     # all: every step goes to the experts (an evaluation set); disputed: what the rule leaves open.
     steps: str = "disputed"
-    # Minutes that an expert spends on a step, and what an hour costs: lines of the ledger.
+    # Minutes that an expert spends on a step where a verdict does not say its seconds, and what an hour costs: lines of
+    # the ledger.
     minutes_per_step: float = 1.0
     dollars_per_hour: float = 37.0
     # kind=simulated: how many they are; each step goes to one of them.

@@ -14,6 +14,9 @@ from medprm.annotation.sequential import chance_limit
 from medprm.annotation.settings import ConsensusSettings, MonteCarloSettings
 from medprm.cases.schema import Label, MonteCarlo
 
+Outcomes = tuple[int, int, int]
+"""Rollouts that were right, wrong, unreadable."""
+
 
 class StoppingRule:
     """The rule of some settings. It keeps what it has said of counts and its limits: few differ among many steps."""
@@ -42,7 +45,7 @@ class StoppingRule:
             return whole
         key = (judge, counts.num_correct, counts.num_wrong, counts.num_total)
         if key not in self._next:
-            self._next[key] = min(whole, num_to_decide(counts, self._label_of(judge)))
+            self._next[key] = num_to_decide(counts, self._label_of(judge), whole)
         return self._next[key]
 
     def stopped(self, judge: Label, counts: MonteCarlo) -> MonteCarlo:
@@ -88,6 +91,33 @@ class StoppingRule:
 def stopping_rule(settings: MonteCarloSettings, consensus: ConsensusSettings) -> StoppingRule:
     """The rule of these settings, one for all cases of a run."""
     return _rule(astuple(settings), astuple(consensus))
+
+
+def most_rounds(settings: MonteCarloSettings, consensus: ConsensusSettings) -> int:
+    """Rounds that a prefix can take, whatever the judge says and however the rollouts come out."""
+    if settings.stopping != "exact":
+        return -(-settings.num_rollouts // settings.rollouts_per_round)
+    rule = stopping_rule(settings, consensus)
+    judges: tuple[Label, ...] = ("correct", "incorrect", "neutral", "unknown")
+    return max(_rounds_from(rule, judge, (0, 0, 0), {}) for judge in judges)
+
+
+def _rounds_from(rule: StoppingRule, judge: Label, outcomes: Outcomes, known: dict[Outcomes, int]) -> int:
+    """The most rounds from these numbers of right, wrong and unreadable rollouts on."""
+    if outcomes not in known:
+        right, wrong, unread = outcomes
+        counts = MonteCarlo(
+            num_correct=right, num_wrong=wrong, num_unparsed=unread, num_planned=rule.settings.num_rollouts
+        )
+        known[outcomes] = 0
+        if rule.why_stop(judge, counts) is None:
+            size = rule.num_next(judge, counts)
+            known[outcomes] = 1 + max(
+                _rounds_from(rule, judge, (right + more, wrong + others, unread + size - more - others), known)
+                for more in range(size + 1)
+                for others in range(size + 1 - more)
+            )
+    return known[outcomes]
 
 
 @lru_cache(maxsize=64)

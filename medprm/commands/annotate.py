@@ -20,7 +20,7 @@ from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
 from medprm.annotation.consensus import by_chance
-from medprm.annotation.estimate import estimate_run
+from medprm.annotation.estimate import Planned, estimate_run
 from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import fitted_chances, read_truth, review
 from medprm.annotation.gates import Facts, check_previous, gates_of, write_gates
@@ -135,8 +135,8 @@ def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str
     prices = PriceList(config.prices, is_free=False)
     judge, policy = (prices.price(one.model) or ModelPrice() for one in (config.judge_server, config.policy_server))
     makers = [prices.price(one.model) or ModelPrice() for one in config.solution_servers.values()] or [policy]
-    settings = (config.retrieval, config.judge, config.monte_carlo, config.expert, config.answers, config.solutions)
-    return estimate_run(cases, *settings, judge, policy, makers)
+    settings = (config.retrieval, config.judge, config.monte_carlo, config.consensus, config.expert, config.answers)
+    return estimate_run(cases, Planned(*settings, config.solutions, judge, policy, makers))
 
 
 def ask_machines(

@@ -11,15 +11,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import stub_server
 from annotation_run import annotate_config, open_records, text_records, write_inputs
 from omegaconf import OmegaConf
 from priced import priced_servers
 
-from medprm.annotation.settings import JudgeSettings
+from medprm.annotation.settings import ConsensusSettings, JudgeSettings
 from medprm.cases.answers import AnswerSettings
 from medprm.cases.jsonl import read_records
+from medprm.cases.schema import Document, Image
 from medprm.clients.settings import ModelPrice, PriceSettings
 from medprm.commands import annotate
 from medprm.config import AnnotateConfig
@@ -46,8 +48,10 @@ def attempts(folder: Path) -> list[tuple]:
 
 def test_a_hostile_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path / "in", num_cases=200, num_solutions=2, num_steps=5)  # 2,000 steps
-    with stub_server.started(hostile=True) as url:
-        annotate.run(annotate_config(inputs, tmp_path / "out", url, {"concurrency": 24}))
+    price = ModelPrice(input=1.0, output=10.0, cached=0.25)
+    prices = PriceSettings(models={"stub": price})
+    with stub_server.started(hostile=True) as url, priced_servers():
+        annotate.run(annotate_config(inputs, tmp_path / "out", url, {"concurrency": 24}, prices=prices))
         seen = stub_server.counts(url)
     labelled = list(read_records(tmp_path / "out" / "labelled.jsonl"))
     asked = list(read_records(inputs / "cases.jsonl"))
@@ -69,6 +73,16 @@ def test_a_hostile_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert sum(stage["num_attempts"] for stage in ledger["stages"].values()) == len(rows)
     assert sum(stage["num_finished"] for stage in ledger["stages"].values()) == len(finished)
     assert ledger["work"]["num_steps"] == 2000
+    # Tokens and dollars by the server's own account of what it answered, which differs from answer to answer.
+    sent = [seen["usage"][key] for key in finished]
+    names = ("input_tokens", "output_tokens", "cached_tokens")
+    by_server = [sum(one[place] for one in sent) for place in range(3)]
+    assert [sum(stage[name] for stage in ledger["stages"].values()) for name in names] == by_server
+    num_in, num_out, num_cached = by_server
+    bought = ((num_in - num_cached) * price.input + num_cached * 0.25 + num_out * price.output) / 1e6
+    # What broke off is charged at its worst; what was refused with a status is not.
+    broken_off = sum(dollars for _, _, state, dollars, _ in rows if state == "failed")
+    assert broken_off > 0 and ledger["bought_dollars"] == pytest.approx(bought + broken_off)
     # Bad answers were asked again: far fewer unknown verdicts than bad first answers (14 % are bad, three rounds).
     unknown = sum(step.sources.judge[0].verdict == "unknown" for step in steps if step.sources)
     assert 0 <= unknown / 2000 < 0.02
@@ -137,9 +151,9 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
         seen = stub_server.counts(url)["seen"]
     assert set(seen.values()) == {1}  # what was bought before the stop was not bought again
     ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
-    # 100 tokens in, 10 out for each choice, by the price of the model that answered (stub-0101).
-    num_judge = ledger["stages"]["judge"]["num_finished"]
-    assert ledger["stages"]["judge"]["dollars"] == pytest.approx(num_judge * (100 * 100 + 10 * 1000) / 1e6)
+    # Tokens in and out, by the price of the model that answered (stub-0101).
+    judge = ledger["stages"]["judge"]
+    assert judge["dollars"] == pytest.approx((judge["input_tokens"] * 100 + judge["output_tokens"] * 1000) / 1e6)
     assert set(ledger["models"]) == {"stub-0101"}
 
 
@@ -258,9 +272,50 @@ def test_an_estimate_counts_comparisons_of_open_answers(tmp_path: Path, capsys: 
     assert none["calls_at_most"] == 0 and none["dollars_at_most"] == 0
     # Two solutions of three steps: an answer each, and 16 rollouts from each of two prefixes, in three rounds.
     assert some["calls_at_most"] == 2 * (1 + 2 * 16) * 3
-    assert some["dollars_at_most"] == pytest.approx(some["calls_at_most"] * (500 * 1.0 + 1024 * 10.0) / 1e6)
+    assert some["output_tokens_at_most"] == some["calls_at_most"] * 1024
+    assert some["dollars_at_most"] == pytest.approx(
+        (some["input_tokens_at_most"] * 1.0 + some["output_tokens_at_most"] * 10.0) / 1e6
+    )
     totals = [one["dollars_at_most"] for one in estimated]
     assert totals[1] - totals[0] == pytest.approx(some["dollars_at_most"])
+
+
+def test_an_estimate_is_no_less_than_the_ledger_with_images_and_documents(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every judge's answer is of no use, so that all rounds are asked for; the server charges for all that it reads."""
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    PIL.Image.new("L", (64, 48), 90).save(inputs / "film.png")
+    records = [
+        one.model_copy(
+            update={
+                "question": "Which is it? fault=short",
+                "image": Image(path="film.png"),
+                "documents": (Document(content="Fever points to infection. " * 20),),
+            }
+        )
+        for one in text_records(num_cases=2, num_solutions=1)
+    ]
+    write_inputs(inputs, records)
+    prices = PriceSettings(models={"stub": ModelPrice(input=1.0, output=10.0)})
+    with stub_server.started() as url, priced_servers():
+        for continuation in ("prompt", "continue_final_message"):
+            config = annotate_config(inputs, tmp_path / continuation, url, prices=prices)
+            config.monte_carlo = replace(config.monte_carlo, continuation=continuation)
+            config.consensus = ConsensusSettings(rule="value")  # rollouts although the judge cannot be understood
+            annotate.run(replace(config, estimate=True))
+            estimated = json.loads(capsys.readouterr().out)
+            annotate.run(config)
+            capsys.readouterr()
+            stages = json.loads((tmp_path / continuation / "ledger.json").read_text())["stages"]
+            assert stages["judge"]["num_calls"] == estimated["judge"]["calls_at_most"] == 2 * 3
+            for stage in ("judge", "monte_carlo"):
+                found, most = stages[stage], estimated[stage]
+                assert 0 < found["num_calls"] <= most["calls_at_most"]
+                assert 0 < found["input_tokens"] <= most["input_tokens_at_most"], stage
+                assert 0 < found["output_tokens"] <= most["output_tokens_at_most"], stage
+                assert 0 < found["dollars"] <= most["dollars_at_most"], stage
 
 
 def test_settings_of_answers_that_do_nothing() -> None:
