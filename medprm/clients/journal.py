@@ -9,6 +9,7 @@ import fcntl
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,12 @@ create table if not exists attempts (
   model text not null, state text not null, status integer, reply text, answered_model text,
   input_tokens integer not null default 0, output_tokens integer not null default 0,
   cached_tokens integer not null default 0, dollars real not null default 0, seconds real, error text,
-  has_usage integer not null default 1, unique (key, attempt));
+  has_usage integer not null default 1, begun real, unique (key, attempt));
 create unique index if not exists one_finished on attempts (key) where state = 'ok';
 create table if not exists notes (name text primary key, value text not null);
 """
 # Columns that files of earlier versions lack.
-LATER_COLUMNS = {"has_usage": "integer not null default 1"}
+LATER_COLUMNS = {"has_usage": "integer not null default 1", "begun": "real"}
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ class Journal:
         """Write down that an attempt is about to be sent; returns its number. It counts at its worst price."""
         with self._mutex:
             cursor = self._database.execute(
-                "insert into attempts (key, attempt, stage, case_id, model, state, dollars) values "
-                "(?, (select count(*) from attempts where key=?), ?, ?, ?, 'sent', ?)",
-                (key, key, stage, case_id, model, worst_dollars),
+                "insert into attempts (key, attempt, stage, case_id, model, state, dollars, begun) values "
+                "(?, (select count(*) from attempts where key=?), ?, ?, ?, 'sent', ?, ?)",
+                (key, key, stage, case_id, model, worst_dollars, time.time()),
             )
             assert cursor.lastrowid is not None
             self._worst[cursor.lastrowid] = worst_dollars

@@ -224,8 +224,10 @@ def write_labelled(
             yield record
 
     write_records(folder / LABELLED_FILE, labelled())
-    num_reviews = sum(len(said) for said in measured.experts.values())
-    work = Work(len(seen["cases"]), counts["solutions"], counts["steps"], counts["labels"], num_reviews)
+    reviews = [one for said in measured.experts.values() for one in said]
+    seconds = [one.seconds for one in reviews if one.seconds is not None]
+    made = (len(seen["cases"]), counts["solutions"], counts["steps"], counts["labels"])
+    work = Work(*made, len(reviews), len(seconds), sum(seconds))
     readable = counts["readable"] / counts["rollouts"] if counts["rollouts"] else None
     return Counted(work, len(seen["modalities"]), readable, judged)
 
