@@ -25,6 +25,7 @@ from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import fitted_chances, read_truth, review
 from medprm.annotation.gates import Facts, check_previous, gates_of, write_gates
 from medprm.annotation.judge_counts import JudgeCounts
+from medprm.annotation.labels_cost import cost_of
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
 from medprm.annotation.records import with_experts
@@ -197,6 +198,7 @@ def ask_experts(folder: Path, source: Source, journals: Sequence[Journal], confi
     ledger = make_ledger(journals, counted.work, config.expert, prices)
     write_ledger(folder, ledger, journals)
     report = make_report(measured, config.num_bootstrap) | {"judging": counted.judged.as_json()}
+    report["cost"] = cost_of(measured, journals, ledger, config.expert, config.num_bootstrap)
     notes = [PHANTOM_NOTE] if source.truth else []
     write_report(folder, report, f"labels: {config.data.name}", notes)
     if config.stage.name != "none":

@@ -59,8 +59,13 @@ def test_everything_is_written(annotated: Path) -> None:
     report = json.loads((annotated / "labels_report.json").read_text())
     for name in ("judge", "monte_carlo_half", "hybrid_before_experts", "hybrid_after_experts"):
         assert set(report["sources"][name]["coverage"]) == {"value", "low", "high", "n"}
-    assert "<script" not in (annotated / "labels_report.html").read_text()
     ledger = json.loads((annotated / "ledger.json").read_text())
+    for name in ("dollars_per_label", "dollars_per_10000_cases"):
+        assert report["cost"][name]["value"] == pytest.approx(ledger[name]) and ledger[name] > 0
+        assert report["cost"][name]["low"] <= report["cost"][name]["value"] <= report["cost"][name]["high"]
+    page = (annotated / "labels_report.html").read_text()
+    assert "<td>per 10000 cases</td>" in page and "The machines leave" in page
+    assert "<script" not in (annotated / "labels_report.html").read_text()
     assert ledger["work"]["num_cases"] == 2 and ledger["experts"]["dollars"] > 0
 
 
