@@ -20,11 +20,12 @@ from medprm.clients.chat import ChatReply, ChatRequest, Choice, Unanswered
 from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Bill, Journal
 from medprm.clients.limits import Breaker, Bucket, BudgetSpent, backoff_seconds
-from medprm.clients.prices import PriceList
+from medprm.clients.prices import IMAGE_TOKENS, PriceList, most_answer_tokens
 from medprm.clients.settings import PriceSettings, ServerSettings
 from medprm.errors import InputError
 
 HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)  # asking again changes nothing
+BYTES_A_TOKEN = 4  # of text, about
 OUR_FAULT = (401, 403, 404)  # neither for any other request: a wrong key, model or address
 
 
@@ -82,13 +83,15 @@ class OpenAIClient:
                 wait = (self.settings.backoff_seconds, self.settings.max_backoff_seconds)
                 time.sleep(backoff_seconds(number - 1, *wait, failure.retry_after))
             with self._slots:
-                self._breaker.wait()
                 self._requests.take()
-                self._tokens.take(sum(len(one.text) for one in request.messages) / 4)
+                self._tokens.take(likely_tokens(request))
+                self._breaker.wait()
                 try:
                     return self._attempt(request, key, url)
                 except SendFailure as error:
                     failure = error
+                finally:
+                    self._breaker.let_go()
             if failure.status in OUR_FAULT:
                 raise InputError(f"{url}: {failure}; check the address, the model {self.model!r} and the key")
             if failure.status in HOPELESS:
@@ -156,6 +159,12 @@ class OpenAIClient:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no whole answer in {self.settings.timeout_seconds} seconds")
         return response.status_code, b"".join(pieces), response.headers.get("Retry-After")
+
+
+def likely_tokens(request: ChatRequest) -> float:
+    """What a provider's limit of tokens a minute counts: text, images, and the answers at their longest."""
+    size = sum(len(one.text.encode()) / BYTES_A_TOKEN + IMAGE_TOKENS * len(one.images) for one in request.messages)
+    return size + most_answer_tokens(request)
 
 
 def parse_reply(text: bytes) -> ChatReply:

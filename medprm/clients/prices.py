@@ -20,6 +20,11 @@ def most_input_tokens(messages: Iterable[Message]) -> int:
     return sum(len(one.text.encode()) + IMAGE_TOKENS * len(one.images) + MESSAGE_TOKENS for one in messages)
 
 
+def most_answer_tokens(request: ChatRequest) -> int:
+    """The limit of tokens in every answer that is asked for."""
+    return int(request.settings.get("max_tokens", 4096)) * request.num_answers
+
+
 class PriceList:
     """The prices of one run. `is_free`: the servers are ours."""
 
@@ -59,8 +64,7 @@ class PriceList:
         if self.is_free or price is None:
             return 0.0
         size = most_input_tokens(request.messages)
-        longest = int(request.settings.get("max_tokens", 4096)) * request.num_answers
-        return (size * price.input + longest * price.output) / MILLION
+        return (size * price.input + most_answer_tokens(request) * price.output) / MILLION
 
     def _dearest(self) -> ModelPrice | None:
         return max(self.settings.models.values(), key=lambda one: (one.output, one.input), default=None)
