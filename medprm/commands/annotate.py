@@ -28,6 +28,7 @@ from medprm.annotation.judge_counts import JudgeCounts
 from medprm.annotation.labels_cost import cost_of
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
+from medprm.annotation.passages import Passage
 from medprm.annotation.records import with_experts
 from medprm.cases.answers import AnswerMatcher
 from medprm.cases.jsonl import read_cases, read_records, write_cases, write_records
@@ -45,6 +46,7 @@ from medprm.commands.annotators import (
     Workshop,
     is_paid,
     make_annotators,
+    make_evidence,
     make_judges,
     make_makers,
     num_at_a_time,
@@ -191,7 +193,7 @@ def ask_experts(folder: Path, source: Source, journals: Sequence[Journal], confi
     if chances is not None:
         labels = {key: by_chance(chance, config.consensus).label for key, chance in chances.items()}
         measured = measured._replace(fitted=labels)
-    write_queue(folder / "expert_queue.jsonl", read_records(folder / MACHINE_FILE), queue)
+    write_experts_queue(folder, source, queue, config)
     counted = write_labelled(folder, measured, chances, config)
     write_training(folder, folder / LABELLED_FILE, config)
     prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
@@ -203,6 +205,20 @@ def ask_experts(folder: Path, source: Source, journals: Sequence[Journal], confi
     write_report(folder, report, f"labels: {config.data.name}", notes)
     if config.stage.name != "none":
         pass_gates(folder, facts_of(report, ledger, counted, measured), config)
+
+
+def write_experts_queue(folder: Path, source: Source, queue: Mapping[StepKey, float], config: AnnotateConfig) -> None:
+    """expert_queue.jsonl: each step with the passages that the judge was shown."""
+    evidence = make_evidence(config, source, folder)
+
+    def shown(record: Record) -> list[Passage]:
+        assert record.solution_id is not None
+        return evidence.for_solution(record.case(), record.solution_id, record.step_texts)
+
+    try:
+        write_queue(folder / "expert_queue.jsonl", read_records(folder / MACHINE_FILE), queue, shown)
+    finally:
+        evidence.close()
 
 
 def write_labelled(

@@ -292,7 +292,7 @@ def test_an_estimate_is_no_less_than_the_ledger_with_images_and_documents(
             update={
                 "question": "Which is it? fault=short",
                 "image": Image(path="film.png"),
-                "documents": (Document(content="Fever points to infection. " * 20),),
+                "documents": (Document(document_id="d1", text="Fever points to infection. " * 20),),
             }
         )
         for one in text_records(num_cases=2, num_solutions=1)
