@@ -56,7 +56,7 @@ class OpenAIClient:
         self.prices.check(settings.model)
         self.settings, self.guard, self.journal, self.budget = settings, guard, journal, budget_dollars
         self.model = settings.model
-        self._key = _secret(settings.api_key_env)
+        self._key = secret_key(settings.api_key_env)
         self._requests, self._tokens = Bucket(settings.requests_per_minute), Bucket(settings.tokens_per_minute)
         self._breaker = Breaker(settings.breaker_failures, settings.rest_seconds)
         self._slots = threading.BoundedSemaphore(settings.concurrency)
@@ -200,8 +200,8 @@ def _seconds(retry_after: str | None) -> float | None:
             return None
 
 
-def _secret(name: str | None) -> str | None:
-    """The key from the environment; it is kept in memory alone."""
+def secret_key(name: str | None) -> str | None:
+    """The key from the environment, which is kept in memory alone; InputError where it is not set."""
     if name is None:
         return None
     value = os.environ.get(name)

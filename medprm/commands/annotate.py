@@ -44,6 +44,7 @@ from medprm.commands.annotate_shards import cases_of_shard, merged_records, run_
 from medprm.commands.annotators import (
     Source,
     Workshop,
+    check_keys,
     is_paid,
     make_annotators,
     make_evidence,
@@ -91,6 +92,8 @@ class Counted(NamedTuple):
 def run(config: AnnotateConfig) -> Path:
     """Annotate as the settings say; returns the folder of the results."""
     check_previous(config.stage)
+    if not config.estimate and not config.merge_shards:
+        check_keys(config)
     source = open_source(config)
     usable = usable_cases(read_cases(source.cases)[: config.max_cases], source, config)
     cases = cases_of_shard(usable.cases, config)

@@ -210,6 +210,16 @@ def test_unknown_verdicts_are_counted_by_reason(tmp_path: Path) -> None:
     assert "not one verdict for each step" in (tmp_path / "out" / "labels_report.html").read_text()
 
 
+def test_a_key_that_is_not_set_stops_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    inputs = write_inputs(tmp_path / "in", num_cases=1)
+    config = annotate_config(inputs, tmp_path / "out", "http://127.0.0.1:9/v1", {"api_key_env": "SOME_KEY"})
+    with pytest.raises(InputError, match="the environment variable SOME_KEY is not set"):
+        annotate.run(config)
+    assert not (tmp_path / "out").exists()
+    annotate.run(replace(config, estimate=True))  # sends nothing, and needs no key
+
+
 def test_a_case_of_an_unnamed_source_stays_on_this_machine(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path / "in", num_cases=1)
     config = annotate_config(inputs, tmp_path / "out", "http://example.org/v1")
