@@ -1,7 +1,7 @@
 """Settings of the review application. Light: no web framework, so that `--help` is quick."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 
 from medprm.clients.hosts import is_loopback
