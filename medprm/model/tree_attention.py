@@ -5,7 +5,7 @@ Three back ends give the same numbers:
     gather  each chain of tokens attends to the keys along its path, gathered: flash attention's variable-length kernel
             on a GPU, `varlen_attention` here elsewhere. No work is spent on what is not seen.
     mask    SDPA or eager attention with a mask (B, 1, T, T).
-    flex    FlexAttention with a block mask (GPU; not yet run).
+    flex    FlexAttention with a block mask (for a GPU, compiled: not yet run; uncompiled on a CPU: tested).
 Axes: B rows, T tokens, H heads, D head size, Q and K queries and keys of all chains, one behind the other.
 """
 
