@@ -82,7 +82,8 @@ class PRMTrainer(Trainer):
         config: Any = self.accelerator.unwrap_model(self.model).config  # type: ignore[arg-type]
         config.use_cache = False
         config.get_text_config().use_cache = False
-        use_tree_attention(self.accelerator.unwrap_model(self.model), tree_attention)  # type: ignore[arg-type]
+        is_half = self.args.bf16 or self.args.fp16
+        use_tree_attention(self.accelerator.unwrap_model(self.model), tree_attention, is_half)  # type: ignore[arg-type]
         if self.accelerator.num_processes > 1:
             for module in self.model.modules():  # type: ignore[union-attr]
                 if isinstance(module, InternVLModel):

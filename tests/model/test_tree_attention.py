@@ -18,6 +18,7 @@ from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.tree import build_tree
 from medprm.images.settings import ImageSettings
 from medprm.model.tree_attention import (
+    fastest_backend,
     tree_block_mask,
     tree_inputs,
     tree_mask,
@@ -77,6 +78,14 @@ def test_a_row_of_trees_gives_the_logits_of_separate_runs(tmp_path: Path, backen
         for one, positions in zip(encoded, build_tree(encoded).label_positions, strict=True):
             logits = together[row, [begin + position for position in positions]]
             torch.testing.assert_close(logits, next(expected)[one.label_positions], atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def test_auto_never_takes_the_loop_over_chains_on_a_gpu() -> None:
+    """flash-attn's kernel takes half precision alone; `gather` without it is a loop in Python."""
+    assert fastest_backend(is_on_gpu=True, is_half=True, has_flash=True) == "gather"
+    assert fastest_backend(is_on_gpu=True, is_half=False, has_flash=True) == "mask"
+    assert fastest_backend(is_on_gpu=True, is_half=True, has_flash=False) == "mask"
+    assert fastest_backend(is_on_gpu=False, is_half=False, has_flash=False) == "gather"
 
 
 def test_a_mask_of_ones_would_leak(tmp_path: Path) -> None:
