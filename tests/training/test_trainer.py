@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from medprm.encoding.collator import UNKNOWN, Collator
 from medprm.training.checkpoints import find_resumable
+from medprm.training.packing import pack_dataset
 from medprm.training.trainer import PRMTrainer
 
 
@@ -167,26 +168,52 @@ def test_the_best_weights_of_a_run_are_loaded_at_its_end(tmp_path: Path) -> None
     assert torch.equal(weights(trainer)["lm_head.weight"], saved["language_model.lm_head.weight"])
 
 
-@pytest.mark.distributed
-@pytest.mark.parametrize("packing", ["none", "tree"])
-def test_two_processes_equal_one(tmp_path: Path, packing: str) -> None:
-    """2 ranks x 2 rows against 1 x 4: the same weights after 3 steps, though the ranks' label counts differ."""
+def two_processes(
+    folder: Path, packing: str, tuning: str, num_rows: int
+) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """Weights and losses of runs.py on two ranks with `num_rows` rows each."""
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {
         "PYTHONPATH": f"{root / 'tests'}{os.pathsep}{root}", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    program = str(Path(__file__).with_name("runs.py"))
     done = subprocess.run(
-        [*command, str(Path(__file__).with_name("runs.py")), str(tmp_path), packing],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
+        [*command, program, str(folder), packing, tuning, str(num_rows)],
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
-    assert (tmp_path / "two.safetensors").is_file(), done.stderr[-3000:]
-    two = load_file(tmp_path / "two.safetensors")
-    two_losses = two.pop("losses").tolist()
+    assert (folder / "two.safetensors").is_file(), done.stderr[-3000:]
+    two = load_file(folder / "two.safetensors")
+    return two, two.pop("losses").tolist()
 
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("packing", ["none", "tree"])
+def test_two_processes_equal_one(tmp_path: Path, packing: str) -> None:
+    """2 ranks x 2 rows against 1 x 4: the same weights after 3 steps, though the ranks' label counts differ."""
+    two, two_losses = two_processes(tmp_path, packing, "full", 2)
     dataset = tiny_dataset(tmp_path)
     trainer = tiny_trainer(tmp_path, dataset, max_steps=3, per_device_train_batch_size=4, packing=packing, **PLAIN)
     trainer.train()
     # Measured 1.2e-7.
+    assert_same_weights(weights(trainer), two, 1e-5)
+    assert losses(trainer) == pytest.approx(two_losses, abs=1e-3)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_trees_on_two_processes_equal_solutions_alone_on_one(tmp_path: Path, tuning: str) -> None:
+    """Every step is over the whole set, so that both take the same solutions in it."""
+    dataset = tiny_dataset(tmp_path)
+    num_rows, is_odd = divmod(len(pack_dataset(dataset, "tree", 400)), 2)
+    assert not is_odd, "a rank would repeat a row"
+    two, two_losses = two_processes(tmp_path, "tree", tuning, num_rows)
+    trainer = tiny_trainer(
+        tmp_path, dataset, tuning=tuning, max_steps=3, per_device_train_batch_size=len(dataset), **PLAIN
+    )
+    before = weights(trainer)
+    trainer.train()
+    with pytest.raises(AssertionError):
+        assert_same_weights(before, two, 1e-3)
     assert_same_weights(weights(trainer), two, 1e-5)
     assert losses(trainer) == pytest.approx(two_losses, abs=1e-3)
