@@ -122,6 +122,7 @@ def run(config: TrainConfig) -> Path:
         label_tokens=label_tokens,
         step_metrics=progress_metrics,
         tree_attention=config.packing.attention,
+        loss=config.training.loss,
         callbacks=[MetricsLog(folder / METRICS_FILE, tracker), stopping, *checkpoint_callbacks(start)],
     )
     trainer.train(resume_from_checkpoint=str(start) if start else None)

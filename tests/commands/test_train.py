@@ -191,6 +191,16 @@ def test_every_kind_of_label_trains(kind: str, base: Path, tmp_path: Path) -> No
     assert "=" not in counts["validation"]["steps_by_label"], "validation is judged by the truth"
 
 
+def test_the_loss_is_over_the_whole_vocabulary_where_asked_for(
+    trained: Path, base: Path, records: Path, tmp_path: Path
+) -> None:
+    train.run(train_config(base, records, tmp_path / "run", training={"loss": "full_vocabulary", "max_steps": 1}))
+    first, own = (
+        json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["loss"] for run in (tmp_path / "run", trained)
+    )
+    assert float(first) > float(own) + 0.5, "the same first batch: a label is likelier among two tokens than among all"
+
+
 def add_sources(records: Path) -> None:
     """Judge and Monte Carlo verdicts on every training step; validation and test have none, as in the phantom set."""
     generator = np.random.default_rng(0)

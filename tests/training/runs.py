@@ -37,6 +37,7 @@ def tiny_trainer(
     step_metrics: StepMetrics | None = None,
     packing: str = "none",
     tuning: str = "full",
+    loss: str = "label_tokens",
     **settings: Any,
 ) -> PRMTrainer:
     """With `packing` tree, rows of one or two cases; with `tuning` lora, adapters that are not at their start."""
@@ -58,6 +59,7 @@ def tiny_trainer(
         data_collator=Collator(2, 2) if packing == "none" else TreeCollator(2, 2),
         label_tokens=LabelTokens.look_up(tiny_tokenizer()),
         step_metrics=step_metrics,
+        loss=loss,
     )
 
 

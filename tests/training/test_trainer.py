@@ -77,6 +77,31 @@ def test_the_loss_is_the_mean_over_labelled_steps(tmp_path: Path) -> None:
     torch.testing.assert_close(loss, expected)
 
 
+@pytest.mark.parametrize("packing", ["none", "tree"])
+def test_over_the_whole_vocabulary_the_loss_is_transformers_own(tmp_path: Path, packing: str) -> None:
+    """transformers shifts its labels: the token that is meant stands behind the position that it is read at."""
+    dataset = tiny_dataset(tmp_path, 3)
+    trainer = tiny_trainer(tmp_path, dataset, packing=packing, loss="full_vocabulary")
+    model: Any = trainer.model
+    batch = Collator(pad_id=2, num_labels=2)([dataset[index] for index in range(len(dataset))])
+    # The last label is read at the last token: one more column holds the token that is meant.
+    inputs = {name: torch.nn.functional.pad(batch[name], (0, 1)) for name in ("input_ids", "attention_mask")}
+    labels = torch.full_like(inputs["input_ids"], UNKNOWN)
+    for row, step in (batch["labels"] != UNKNOWN).nonzero().tolist():
+        label = int(batch["labels"][row, step])
+        labels[row, batch["label_positions"][row, step] + 1] = trainer.label_tokens.ids[label]
+    expected = model(**inputs, pixel_values=batch["pixel_values"], labels=labels, use_cache=False).loss
+    expected.backward()
+    head = model.lm_head.weight.grad.clone()
+    rows: Any = trainer.train_dataset
+    loss, gradient = gradients(trainer, [trainer.data_collator([rows[index] for index in range(len(rows))])])
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(model.lm_head.weight.grad, head, rtol=1e-5, atol=1e-5 * float(head.abs().max()))
+    own, _ = gradients(tiny_trainer(tmp_path, dataset), [batch])
+    assert loss > own + 0.5, "among two tokens a label is likelier than among all"
+    assert gradient.isfinite().all()
+
+
 def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     dataset = tiny_dataset(tmp_path)
     results = []
