@@ -58,6 +58,7 @@ from medprm.run import (
 from medprm.scoring.calibration import load_calibration, save_calibration
 from medprm.scoring.engine import Share
 from medprm.scoring.kept_rows import RowFile
+from medprm.scoring.precision import resolve_dtype
 from medprm.scoring.scorer import StepScorer
 from medprm.scoring.step_token import SYSTEM, StepTokenScorer
 from medprm.tracking import start_tracking, tracker_url
@@ -92,7 +93,9 @@ def run(config: EvaluateConfig) -> Path:
         source = describe_source(data, splits)
         save_run(folder, checkpoint=str(checkpoint), data=source)
         scorer = load_scorer(checkpoint, config)
-        named, share = identity(checkpoint, source["hash"], config), Share(process_rank(), num_processes())
+        scored_in = {"device": scorer.device.type, "dtype": str(scorer.model.dtype).removeprefix("torch.")}
+        save_run(folder, scored_in=scored_in)
+        named, share = identity(checkpoint, source["hash"], scored_in, config), Share(process_rank(), num_processes())
 
         def score(cases: Sequence[CaseSolutions], split: str) -> list[ScoredSolution]:
             kept = RowFile(folder / "rows" / split, f"{split} {named}", share.rank)
@@ -179,9 +182,10 @@ def num_workers(config: EvaluateConfig, device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(8, num_cores_of_a_process())
 
 
-def identity(checkpoint: str, data_hash: str, config: EvaluateConfig) -> str:
-    """What scores depend on beside the settings that a run must go on with: the checkpoint's files, the data."""
+def identity(checkpoint: str, data_hash: str, scored_in: Mapping[str, str], config: EvaluateConfig) -> str:
+    """What scores depend on beside the settings that a run must go on with: the checkpoint's files, data, precision."""
     digest = hashlib.sha256(f"{data_hash} {config.permute} {config.seed} {config.blank} {config.max_cases}".encode())
+    digest.update(json.dumps(scored_in).encode())
     files = sorted(one for one in Path(checkpoint).glob("*") if one.suffix in (".safetensors", ".json"))
     for path in files or [Path(checkpoint)]:
         digest.update(path.name.encode())
@@ -283,11 +287,12 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTok
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise InputError("scoring.device=cuda but there is no GPU; choose auto or cpu")
-    attention = resolve_attention(settings.attn_implementation, device == "cuda", settings.dtype != "float32")
+    dtype = resolve_dtype(settings.dtype, device)
+    attention = resolve_attention(settings.attn_implementation, device == "cuda", dtype != "float32")
     if device == "cuda":
         device = f"cuda:{local_rank()}"
-    loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device, attn_implementation=attention)
-    logger.info("scoring with %s on %s in %s", checkpoint, device, settings.dtype)
+    loaded = load_checkpoint(checkpoint, dtype=dtype, device=device, attn_implementation=attention)
+    logger.info("scoring with %s on %s in %s", checkpoint, device, dtype)
     if settings.protocol == "medprm_reward":
         if config.blank:
             raise InputError("blank with scoring.protocol=medprm_reward: that model's prompt is fixed; leave it out")

@@ -30,6 +30,8 @@ SMALL_ROWS = 250  # several rows a split
 
 def test_it_writes_scores_numbers_and_a_report(evaluated: Path) -> None:
     assert evaluated.name == "evaluation"
+    run = json.loads((evaluated / "run.json").read_text())
+    assert run["scored_in"] == {"device": "cpu", "dtype": "float32"}, "what auto stood for"
     scored = read_scored(evaluated / "scored.jsonl")
     assert len(scored) == 3 * (SIZES["validation"] + SIZES["test"])
     metrics = json.loads((evaluated / "metrics.json").read_text())
