@@ -34,7 +34,7 @@ test: $(STAMP) ## the tests without marks and those marked distributed; offline
 test-all: $(STAMP) ## the tests marked slow or browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or browser" --timeout 1800 -rs || [ $$? -eq 5 ]  # 5: none is marked so
 
-bench: $(STAMP) ## speed and memory against the other side; figures in outputs/bench
+bench: $(STAMP) ## speed and memory against the other side; not training_trl, annotation, which want an environment, a server
 	mkdir -p outputs/bench
 	for name in training scoring memory decoding growth retrieval rollouts; do \
 	  OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json outputs/bench/$$name.json || exit 1; done

@@ -10,11 +10,10 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
-from measure import alternate, ratio, run_sizes
+from measure import Found, Side, measure, ratio, run_sizes, show
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
@@ -25,7 +24,7 @@ from medprm.images.load import load_image
 from medprm.images.settings import ImageSettings
 from medprm.images.tiles import pixel_values, split_tiles
 
-SIDE, TILE, MAX_TILES = 2048, 448, 12
+SIDE, TILE, MAX_TILES, NUM_FILES = 2048, 448, 12, 8
 
 
 def write_film(path: Path, is_compressed: bool, seed: int) -> None:
@@ -58,42 +57,53 @@ def bare(path: Path) -> int:
     return int(pydicom.dcmread(path).pixel_array.shape[0])
 
 
-def wall_seconds(paths: list[Path], num_workers: int) -> float:
-    with ProcessPoolExecutor(num_workers) as pool:
-        list(pool.map(to_tiles, paths[:num_workers]))  # processes start, packages load
-        begin = time.perf_counter()
-        list(pool.map(to_tiles, paths))
-        return time.perf_counter() - begin
-
-
-def epoch_seconds(root: Path, num_files: int, kept: Path) -> float:
-    """CPU seconds of a case's images, loader and all, for every file once."""
+def epoch(root: Path, num_files: int, kept: Path) -> None:
+    """A case's images, loader and all, for every file once."""
     loader = PixelLoader(root, ImageSettings(TILE, MAX_TILES), kept=TileSettings(folder=str(kept), memory_mib=0))
-    begin = time.process_time()
     for number in range(num_files):
         loader.load(Case(case_id="a", modality="chest_xray", question="?", image=Image(path=f"{number}.dcm")))
-    return time.process_time() - begin
 
 
-def compare(name: str, is_compressed: bool, num_runs: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Ratios and figures of one transfer syntax."""
+def first_epoch(root: Path, num_files: int) -> None:
+    """The same where no tile is kept yet."""
+    with tempfile.TemporaryDirectory() as kept:
+        epoch(root, num_files, Path(kept))
+
+
+def compare(name: str, is_compressed: bool, num_runs: int) -> Found:
+    """One transfer syntax: against the bare decoder, by processes, and by epochs."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{number}.dcm" for number in range(8)]
+        root = Path(folder)
+        paths = [root / f"{number}.dcm" for number in range(NUM_FILES)]
         for number, path in enumerate(paths):
             write_film(path, is_compressed, number)
-        seconds = alternate({"tiles": lambda: to_tiles(paths[0]), "bare": lambda: bare(paths[0])}, num_runs)
-        walls = {str(number): wall_seconds(paths, number) for number in (1, 2)}
-        epochs = [epoch_seconds(Path(folder), len(paths), Path(folder) / "tiles") for _ in range(1 + num_runs)]
-    medians = {side: 1000 * float(np.median(runs)) for side, runs in seconds.items()}
-    later = 1000 * float(np.median(epochs[1:])) / len(paths)
-    print(f"{name}: {medians['tiles']:.0f} ms a file to tiles, {medians['bare']:.0f} ms bare, {later:.0f} ms kept")
-    ratios = {
-        f"decoding {name}: throughput to tiles / bare decoding": ratio(seconds, "bare", "tiles"),
-        f"decoding {name}: one process / two processes": walls["1"] / walls["2"],
-        f"decoding {name}: first epoch / a later one": epochs[0] / float(np.median(epochs[1:])),
+        one_file = measure(
+            {"to tiles": Side(lambda: to_tiles(paths[0])), "pydicom alone": Side(lambda: bare(paths[0]))}, num_runs
+        )
+        kept = root / "tiles"
+        epoch(root, NUM_FILES, kept)
+        epochs = measure(
+            {
+                "later epoch": Side(lambda: epoch(root, NUM_FILES, kept)),
+                "first epoch": Side(lambda: first_epoch(root, NUM_FILES)),
+            },
+            num_runs,
+        )
+        with ProcessPoolExecutor(1) as single, ProcessPoolExecutor(2) as pair:
+            pools = {"two processes": pair, "one process": single}
+            sides = {one: Side(lambda pool=pool: list(pool.map(to_tiles, paths))) for one, pool in pools.items()}
+            processes = measure(sides, num_runs, clock=time.perf_counter, num_peaks=0)
+    tables = {
+        f"{name}, one file": show(f"{name}, one file, CPU seconds", one_file),
+        f"{name}, epochs": show(f"{name}, {NUM_FILES} files through the loader, CPU seconds", epochs),
+        f"{name}, processes": show(f"{name}, {NUM_FILES} files, wall seconds", processes),
     }
-    figures = {"cpu_seconds": seconds, "wall_seconds_of_8_by_processes": walls, "cpu_seconds_of_epochs": epochs}
-    return ratios, figures
+    ratios = {
+        f"decoding {name}: throughput to tiles / bare decoding": ratio(one_file, "pydicom alone", "to tiles"),
+        f"decoding {name}: one process / two processes": ratio(processes, "one process", "two processes"),
+        f"decoding {name}: first epoch / a later one": ratio(epochs, "first epoch", "later epoch"),
+    }
+    return Found(tables, ratios, {})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Many reviewers against one process of the review application: no verdict lost, nobody given the task of another.
 
-    python benchmarks/review.py load --reviewers 30 --seconds 300
+    python benchmarks/review.py load --reviewers 30 --seconds 300 --overlap 0.2
     python benchmarks/review.py images --reviewers 30 --seconds 60 --side 2048
 
-`load`: sessions that take tasks, judge every step with a pause between answers, read pages, and finish. `images`: the
+`load`: sessions that take tasks, judge every step with a pause between answers, read pages, and finish, while an admin
+looks at the page of progress. `images`: the
 same sessions ask for films alone, as fast as they are answered. Server and reviewers are processes of this machine.
 """
 
@@ -29,18 +30,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from review_project import PASSWORD, drawn_records, opened, review_config, write_data
 
 NUM_STEPS = 6
+WATCH_PAUSE_SECONDS = 2.0  # of who reads the page of progress; the page itself waits for 10
 
 
-def serve(path: Path, folder: Path, num_reviewers: int, port: int) -> None:
+def serve(path: Path, folder: Path, num_reviewers: int, overlap: float, port: int) -> None:
     import uvicorn
 
-    from medprm.commands.review import KEEP_ALIVE_SECONDS
+    from medprm.commands.review import server_options
     from medprm.review.app import make_app
 
     users = {f"reader{k}": ("reviewer", ["radiology"]) for k in range(num_reviewers)} | {"root": ("admin", [])}
-    project = opened(review_config(path, folder), users)
-    quiet = {"log_level": "warning", "access_log": False}
-    uvicorn.run(make_app(project), host="127.0.0.1", port=port, timeout_keep_alive=KEEP_ALIVE_SECONDS, **quiet)
+    project = opened(review_config(path, folder, rules={"overlap": overlap}), users)
+    uvicorn.run(make_app(project), host="127.0.0.1", port=port, **server_options(project.address))
 
 
 class Reviewer:
@@ -89,6 +90,11 @@ class Reviewer:
             await self.ask("finish", "POST", f"/api/turn/{turn}/finish", json={})
             await self.ask("page", "GET", "/")
 
+    async def watch(self, until: float) -> None:
+        while time.monotonic() < until:
+            await self.ask("progress", "GET", "/progress")
+            await asyncio.sleep(WATCH_PAUSE_SECONDS)
+
     async def look(self, until: float, num_images: int) -> None:
         while time.monotonic() < until:
             await self.ask("image", "GET", f"/api/pixels/{self.rng.integers(num_images)}")
@@ -96,26 +102,33 @@ class Reviewer:
 
 async def run_reviewers(url: str, arguments: argparse.Namespace, num_images: int) -> list[Reviewer]:
     reviewers = [Reviewer(url, f"reader{k}", k) for k in range(arguments.reviewers)]
-    for one in reviewers:
+    watcher = Reviewer(url, "root", arguments.reviewers)
+    for one in (*reviewers, watcher):
         await one.log_in()
     until = time.monotonic() + arguments.seconds
     if arguments.kind == "load":
-        await asyncio.gather(*(one.review(until, arguments.pause) for one in reviewers))
+        await asyncio.gather(watcher.watch(until), *(one.review(until, arguments.pause) for one in reviewers))
     else:
         await asyncio.gather(*(one.look(until, num_images) for one in reviewers))
-    return reviewers
+    return [*reviewers, watcher]
 
 
-def check(path: Path, folder: Path, reviewers: list[Reviewer]) -> dict[str, int]:
+def check(path: Path, folder: Path, overlap: float, reviewers: list[Reviewer]) -> dict[str, int]:
     """What the database holds, against what was acknowledged."""
-    project = opened(review_config(path, folder), {})
+    project = opened(review_config(path, folder, rules={"overlap": overlap}), {})
     database = project.assignment.database
     kept = {(row["turn_id"], row["step_id"]): row["verdict"] for row in database.rows("SELECT * FROM verdicts")}
     said = {key: verdict for one in reviewers for key, verdict in one.acknowledged.items()}
     lost = sum(kept.get(key) != verdict for key, verdict in said.items())
     times_taken = Counter(task for one in reviewers for task in set(one.tasks))
     database.close()
-    return {"verdicts": len(said), "lost": lost, "taken_twice": sum(count > 1 for count in times_taken.values())}
+    num_wanted = {task.number: task.num_wanted for task in project.assignment.material.tasks}
+    return {
+        "verdicts": len(said),
+        "lost": lost,
+        "read_twice": sum(count == 2 for count in times_taken.values()),
+        "taken_too_often": sum(count > num_wanted[task] for task, count in times_taken.items()),
+    }
 
 
 def main() -> None:
@@ -125,6 +138,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--pause", type=float, default=2.0, help="mean seconds between two answers of a reviewer")
     parser.add_argument("--side", type=int, default=512, help="of the films, in pixels")
+    parser.add_argument("--overlap", type=float, default=0.2, help="share of the solutions that two reviewers read")
     parser.add_argument("--tasks", type=int, default=3000)
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
@@ -141,7 +155,7 @@ def main() -> None:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         server = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(path, folder, arguments.reviewers, port), daemon=True
+            target=serve, args=(path, folder, arguments.reviewers, arguments.overlap, port), daemon=True
         )
         server.start()
         url = f"http://127.0.0.1:{port}"
@@ -162,7 +176,8 @@ def main() -> None:
             "seconds": round(seconds, 1),
             "cores": os.cpu_count(),
         }
-        figures |= check(path, folder, reviewers) if arguments.kind == "load" else {}
+        if arguments.kind == "load":
+            figures |= {"overlap": arguments.overlap} | check(path, folder, arguments.overlap, reviewers)
     times: dict[str, list[float]] = {}
     for one in reviewers:
         for kind, took in one.times:

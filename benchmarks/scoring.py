@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import alternate, ratio, run_sizes
+from measure import Found, Side, measure, ratio, run_sizes, show
 from workload import Work, make_work
 
 from medprm.encoding.collator import Collator, Example
@@ -52,32 +52,34 @@ def padded(scorer: StepScorer, examples: list[Example], per_batch: int) -> list[
     return rows
 
 
-def compare(num_tiles: int, num_candidates: int, num_runs: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Ratios and figures of one size."""
+def compare(num_tiles: int, num_candidates: int, num_runs: int) -> Found:
+    """One size: a table, ratios, and what was compared."""
     with tempfile.TemporaryDirectory() as folder:
         work = make_work(Path(folder), num_tiles, num_candidates)
         scorer = StepScorer(work.loaded, work.encoder)
         case, solutions = work.cases[0]
         masked = StepScorer(copy.deepcopy(work.loaded), work.encoder, tree_attention="mask")
         examples = examples_of(work)
+        lengths = [len(one.encoded.input_ids) for one in examples]
+        num_tokens = tree_size([one.encoded for one in examples])
+        prefixes = sum(position + 1 for one in examples for position in one.encoded.label_positions)
+        padding = len(lengths) * max(lengths) - sum(lengths)
         sides = {
-            "tree": lambda: scorer.score(case, solutions, work.root),
-            "tree by a mask": lambda: masked.score(case, solutions, work.root),
-            "padded batch": lambda: padded(scorer, examples, len(examples)),
-            "forward per candidate": lambda: padded(scorer, examples, 1),
-            "forward per step": lambda: scorer.score_stepwise(case, solutions, work.root),
+            "tree": Side(lambda: scorer.score(case, solutions, work.root), num_tokens),
+            "tree by a mask": Side(lambda: masked.score(case, solutions, work.root), num_tokens),
+            "padded batch": Side(lambda: padded(scorer, examples, len(examples)), sum(lengths), padding),
+            "forward per candidate": Side(lambda: padded(scorer, examples, 1), sum(lengths)),
+            "forward per step": Side(lambda: scorer.score_stepwise(case, solutions, work.root), prefixes),
         }
-        scores = {name: np.array(side()) for name, side in sides.items()}
+        found = measure(sides, num_runs)
+        scores = {name: np.array(side.run()) for name, side in sides.items()}
         worst = max(float(np.abs(one - scores["tree"]).max()) for one in scores.values())
         assert worst < 1e-5, f"scores differ by {worst}"
-        seconds = alternate(sides, num_runs)
-    lengths = [len(one.encoded.input_ids) for one in examples]
-    num_tokens = tree_size([one.encoded for one in examples])
     name = f"{num_tiles} tiles x {num_candidates} candidates"
-    print(f"{name}: {num_tokens} tokens instead of {sum(lengths)}, scores equal to {worst:.1e}")
-    ratios = {f"scoring {name}: {side} / tree": ratio(seconds, side, "tree") for side in list(sides)[1:]}
+    tables = {f"scoring {name}": show(f"scoring {name}: scores equal to {worst:.1e}", found)}
+    ratios = {f"scoring {name}: {side} / tree": ratio(found, side, "tree") for side in list(sides)[1:]}
     ratios[f"scoring {name}: token arithmetic"] = sum(lengths) / num_tokens
-    return ratios, {"seconds": seconds, "tokens_tree": num_tokens, "tokens_alone": lengths, "worst": worst}
+    return Found(tables, ratios, {name: {"largest_difference_of_scores": worst}})
 
 
 if __name__ == "__main__":

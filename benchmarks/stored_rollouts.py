@@ -62,19 +62,21 @@ class CaseDraws(NamedTuple):
 
 
 class StoredPolicy:
-    """A `Policy` that serves what was drawn before: the same rollouts in the same rounds, whoever asks."""
+    """A `Policy` that serves what was drawn before, in the same order whoever asks."""
 
     name = "stored"
 
-    def __init__(self, drawn: Mapping[Prefix, Sequence[Drawn]], per_round: int) -> None:
+    def __init__(self, drawn: Mapping[Prefix, Sequence[Drawn]]) -> None:
         self.drawn = drawn
-        self.per_round = per_round
-        self.num_served = 0
+        self.served: Counter[Prefix] = Counter()
+
+    @property
+    def num_served(self) -> int:
+        return self.served.total()
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]:
-        begin = number * self.per_round
-        self.num_served += num * len(prefixes)
-        rounds = [Counter(self.drawn[one][begin : begin + num]) for one in prefixes]
+        rounds = [Counter(self.drawn[one][self.served[one] : self.served[one] + num]) for one in prefixes]
+        self.served.update(dict.fromkeys(prefixes, num))
         return [[one._replace(count=num_equal) for one, num_equal in drawn.items()] for drawn in rounds]
 
 

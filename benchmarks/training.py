@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measure import alternate, peak_rss_mib, ratio, run_sizes
+from measure import Found, Side, measure, ratio, run_sizes, show
 from workload import make_work
 
 from medprm.encoding.collator import Collator, TreeCollator
@@ -25,16 +25,17 @@ from medprm.training.packing import pack_dataset
 SIZES = {"7 x 8": (7, 8), "13 x 16": (13, 16)}  # tiles x solutions
 PADDED_BATCH = 8  # solutions in one padded forward
 MAX_ROW_TOKENS = 16_384
+Batch = dict[str, torch.Tensor]
 
 
-class Side(NamedTuple):
+class Trained(NamedTuple):
     """What an optimiser step needs."""
 
     model: Any
     optimizer: torch.optim.Optimizer
     label_ids: tuple[int, ...]
 
-    def step(self, batches: list[dict[str, torch.Tensor]]) -> float:
+    def step(self, batches: list[Batch]) -> float:
         """One optimiser step over the batches; the summed loss."""
         total = 0.0
         for batch in batches:
@@ -49,8 +50,8 @@ class Side(NamedTuple):
         return total
 
 
-def compare(num_tiles: int, num_candidates: int, num_runs: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Ratios and figures of one size."""
+def compare(num_tiles: int, num_candidates: int, num_runs: int) -> Found:
+    """One size: a table, ratios, and what was compared."""
     with tempfile.TemporaryDirectory() as folder:
         work = make_work(Path(folder), num_tiles, num_candidates)
         dataset = build_dataset(work.cases, work.encoder, LabelSettings(), work.root, work.loaded.image_settings)
@@ -59,28 +60,36 @@ def compare(num_tiles: int, num_candidates: int, num_runs: int) -> tuple[dict[st
         model: Any = work.loaded.model.train()
         use_tree_attention(model)
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
-        side = Side(model, optimizer, LabelTokens.look_up(work.loaded.tokenizer).ids)
+        trained = Trained(model, optimizer, LabelTokens.look_up(work.loaded.tokenizer).ids)
 
-        def alone() -> float:
+        def alone() -> list[Batch]:
             indices = range(len(dataset))
             chunks = [indices[begin : begin + PADDED_BATCH] for begin in range(0, len(dataset), PADDED_BATCH)]
-            return side.step([Collator(pad_id, 2)([dataset[index] for index in chunk]) for chunk in chunks])
+            return [Collator(pad_id, 2)([dataset[index] for index in chunk]) for chunk in chunks]
 
-        def tree() -> float:
-            return side.step([TreeCollator(pad_id, 2)([packed[index]]) for index in range(len(packed))])
+        def tree() -> list[Batch]:
+            return [TreeCollator(pad_id, 2)([packed[index]]) for index in range(len(packed))]
 
-        difference = abs(alone() - tree()) / dataset.counts.num_steps
+        lengths = [len(dataset.encode(index).input_ids) for index in range(len(dataset))]
+        tree_lengths = [len(one.tree) for index in range(len(packed)) for one in packed[index]]
+        sides = {
+            "tree": Side(lambda: trained.step(tree()), *tokens_and_padding(tree(), tree_lengths)),
+            "padded": Side(lambda: trained.step(alone()), *tokens_and_padding(alone(), lengths)),
+        }
+        found = measure(sides, num_runs)
+        difference = abs(trained.step(alone()) - trained.step(tree())) / dataset.counts.num_steps
         assert difference < 1e-5, f"the losses differ by {difference} a step"
-        seconds = alternate({"tree": tree, "padded": alone}, num_runs)
-        tokens_alone = sum(len(dataset.encode(index).input_ids) for index in range(len(dataset)))
-        tokens_tree = sum(len(one.tree) for index in range(len(packed)) for one in packed[index])
     name = f"{num_tiles} tiles x {num_candidates} solutions"
-    print(f"{name}: {tokens_tree} tokens instead of {tokens_alone}, losses equal to {difference:.1e} a step")
-    ratios = {f"training {name}: padded / tree": ratio(seconds, "padded", "tree")}
-    ratios[f"training {name}: token arithmetic"] = tokens_alone / tokens_tree
-    figures = {"seconds": seconds, "tokens_tree": tokens_tree, "tokens_alone": tokens_alone}
-    figures |= {"steps_labelled": dataset.counts.num_steps, "peak_rss_mib": peak_rss_mib()}
-    return ratios, figures
+    tables = {f"training {name}": show(f"training {name}: losses equal to {difference:.1e} a step", found)}
+    ratios = {f"training {name}: padded / tree": ratio(found, "padded", "tree")}
+    ratios[f"training {name}: token arithmetic"] = sum(lengths) / sum(tree_lengths)
+    figures = {name: {"steps_labelled": dataset.counts.num_steps, "difference_of_losses_a_step": difference}}
+    return Found(tables, ratios, figures)
+
+
+def tokens_and_padding(batches: list[Batch], lengths: list[int]) -> tuple[int, int]:
+    """What is read, and what stands beside it in the batches."""
+    return sum(lengths), sum(one["input_ids"].numel() for one in batches) - sum(lengths)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from review_project import PASSWORD, Served
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -17,6 +18,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
     *("--hide-scrollbars", "--force-device-scale-factor=1"),
 )
+SAVED = "/^(saved|finished)$/.test(document.querySelector('#saved').textContent)"
+SHOWN = "performance.getEntriesByName('image').length > 0"
 
 
 @contextmanager
@@ -55,6 +58,17 @@ def log_in(chrome: Chrome, served: Served, name: str) -> None:
     chrome.find_element(By.NAME, "password").send_keys(PASSWORD)
     chrome.find_element(By.CSS_SELECTOR, "button.primary").click()
     wait(chrome, "document.querySelector('.who') !== null")
+
+
+def open_work(chrome: Chrome, served: Served, name: str, kind: str = "review") -> None:
+    log_in(chrome, served, name)
+    chrome.get(f"{served.url}/work/{kind}")
+    wait(chrome, SHOWN)
+
+
+def press(chrome: Chrome, *keys: str) -> None:
+    for key in keys:
+        ActionChains(chrome).send_keys(key).perform()
 
 
 def errors_of(chrome: Chrome) -> list[str]:

@@ -29,9 +29,11 @@ from medprm.cases.schema import (
     Sources,
     Step,
 )
-from medprm.commands.review import open_project
+from medprm.commands.review import open_project, server_options
 from medprm.config import ReviewConfig
-from medprm.review.app import Project, make_app
+from medprm.evaluation.scored import ScoredSolution
+from medprm.review.app import make_app
+from medprm.review.project import Project
 from medprm.review.settings import AccountSettings, ProtocolSettings, ReviewDataSettings, RuleSettings
 
 PASSWORD = "a long enough password"
@@ -71,7 +73,8 @@ def write_ct(path: Path, size: int = 256, slope: float = 1.0, seed: int = 0, **t
 
 def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: Any) -> list[Record]:
     """Cases with an image each; every step is disputed: the judge says right, the rollouts wrong."""
-    passage = "A silhouette sign stands for consolidation beside the heart. It is seen in pneumonia."
+    quote = f"silhouette sign stands for consolidation{text}"
+    passage = f"A {quote} beside the heart. It is seen in pneumonia."
     return [
         Record(
             case_id=f"case-{number}",
@@ -80,7 +83,7 @@ def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: An
             clinical_context=ClinicalContext(age=61, sex="F", symptoms=("cough", "fever"), note=text or None),
             question=f"Case {number}: what is the most likely diagnosis?{text}",
             options=("pneumonia", "effusion"),
-            documents=(Document(document_id="d1", source="guideline", title="Signs", text=passage),),
+            documents=(Document(document_id="d1", source=f"guideline{text}", title=f"Signs{text}", text=passage),),
             gold_standard=GoldStandard(answer="pneumonia", diagnosis="pneumonia of the left lung"),
             solution_id=f"case-{number}-0",
             answer="pneumonia",
@@ -97,13 +100,7 @@ def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: An
                                 verdict="correct",
                                 model="judge",
                                 reason=f"The passage names the sign.{text}",
-                                citations=(
-                                    Evidence(
-                                        source="guideline",
-                                        quote="silhouette sign stands for consolidation",
-                                        document_id="d1",
-                                    ),
-                                ),
+                                citations=(Evidence(source=f"guideline{text}", quote=quote, document_id="d1"),),
                             ),
                         ),
                         monte_carlo=(MonteCarlo(num_correct=3, num_wrong=12, num_unparsed=1, num_planned=16),),
@@ -114,6 +111,28 @@ def drawn_records(num_cases: int, num_steps: int = 4, text: str = "", **case: An
             **({"modality": "ct_scan", "metadata": Metadata(source="drawn")} | case),
         )
         for number in range(num_cases)
+    ]
+
+
+def drawn_scores(records: list[Record], text: str = "") -> list[ScoredSolution]:
+    """Four candidates a case, right and wrong by turns, with steps of every label."""
+    return [
+        ScoredSolution(
+            case_id=one.case_id,
+            patient_id=one.patient_id,
+            group_id=one.group_id,
+            split="test",
+            solution_id=f"{one.solution_id}{copy}",
+            generator=None,
+            answer=("pneumonia", "effusion")[copy % 2] + text,
+            is_correct=copy % 2 == 0,
+            step_scores=[(0.9, 0.2, 0.6, 0.45)[(k + copy) % 4] for k in range(4)],
+            labels=["correct", "incorrect", "neutral", "unknown"],
+            categories=[step.category for step in one.solution_steps],
+            step_texts=[step.content for step in one.solution_steps],
+        )
+        for one in records
+        for copy in range(4)
     ]
 
 
@@ -162,9 +181,8 @@ class Served(NamedTuple):
 def served(config: ReviewConfig, users: dict[str, tuple[str, list[str]]] | None = None) -> Iterator[Served]:
     """The application on a free port of this machine."""
     project = opened(config, users)
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(project), host="127.0.0.1", port=0, log_level="warning", access_log=False)
-    )
+    options = server_options(config.address)
+    server = uvicorn.Server(uvicorn.Config(make_app(project), host="127.0.0.1", port=0, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

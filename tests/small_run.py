@@ -8,9 +8,11 @@ from tiny import make_cases, tiny_loaded
 
 from medprm.cases.jsonl import write_cases
 from medprm.cases.schema import CaseSolutions
-from medprm.config import DataSettings, EvaluateConfig, ModelSettings, ScoringSettings, TrainConfig
+from medprm.config import DataSettings, EvaluateConfig, TrainConfig
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.loading import save_checkpoint
+from medprm.model.settings import ModelSettings
+from medprm.scoring.settings import ScoringSettings
 from medprm.training.settings import PackingSettings, TrainingSettings
 
 SIZES = {"train": 8, "validation": 3, "test": 4}

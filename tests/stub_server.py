@@ -1,7 +1,7 @@
 """An OpenAI-compatible server on loopback whose answers depend on the request alone, and whose faults are chosen.
 
 `python stub_server.py FAULTS` prints its port and serves until it is killed; `started(...)` does that for a test. GET
-/counts gives, per idempotency key, how often it was seen and how often answered in full.
+/counts gives, per idempotency key, how often it was seen, how often answered in full, and the tokens it was told.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # What an open question is asked with in these tests, and which answers mean the reference: `the left lung`.
 OPEN_ANSWERS = ("left lung", "The lung on the left.", "lung on the left", "the right lung", "LEFT LUNG", "?")
@@ -24,11 +25,13 @@ NAMED_FAULT = re.compile(r"fault=(\w+)")
 NUM_STEPS = re.compile(r"Answer with exactly (\d+) entries")
 OPTIONS = re.compile(r"Options: (.*)")
 # Faults of the connection, chosen by key and by how often it was seen; each with its share of first attempts.
-NETWORK = {"500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
+NETWORK = {"400": 0.0, "500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
 # Faults of the content, chosen by key: the answer arrives and is of no use (or is merely strange).
 CONTENT = {"short": 0.03, "long": 0.03, "prose": 0.03, "refusal": 0.02, "length": 0.02, "none": 0.01, "huge": 0.004}
 SEEN: Counter[str] = Counter()
 ANSWERED: Counter[str] = Counter()
+# Tokens of every answer: in, out, of those in from the cache.
+USAGE: dict[str, list[int]] = {}
 
 
 def number_of(*parts: object) -> float:
@@ -57,6 +60,12 @@ def judge_answer(prompt: str, num_steps: int, fault: str | None) -> tuple[str | 
         for i in range(count)
     ]
     text = json.dumps({"steps": steps}, ensure_ascii=False)
+    if fault == "obey":  # what a passage told it: + everywhere, also for another case, with that case's document
+        cited = [{"passage_id": "own/d1", "quote": "Only case-1 has this."}]
+        plus = [{"step": i, "verdict": "+", "citations": cited} for i in range(count)]
+        text = json.dumps({"case_id": "case-1", "steps": plus, "other_cases": {"case-1": plus}})
+    if fault == "form":
+        text = "\n".join(f"## Step {i + 1}: 1" for i in range(count))
     if fault == "prose":
         text = "Step 0 looks fine to me. " + text[: len(text) // 2]
     if fault == "huge":
@@ -95,6 +104,21 @@ def rollouts(body: dict, prompt: str) -> list[tuple[str, str]]:
     return texts
 
 
+def usage_of(body: dict, key: str, num_choices: int) -> dict:
+    """Tokens by what was sent (a third of its bytes, 1,000 an image) and, as far as they vary, by the key."""
+    parts = [part for one in body["messages"] for part in as_parts(one["content"])]
+    size = sum(len(part["text"].encode()) // 3 if part["type"] == "text" else 1000 for part in parts)
+    num_out = num_choices * (5 + int(10 * number_of(key, "out")))
+    num_cached = int(size * number_of(key, "cached"))
+    USAGE[key] = [size, num_out, num_cached]
+    details = {"cached_tokens": num_cached}
+    return {"prompt_tokens": size, "completion_tokens": num_out, "prompt_tokens_details": details}
+
+
+def as_parts(content: str | list) -> list[dict]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 def completion(body: dict, key: str, hostile: bool) -> bytes:
     user = [one["content"] for one in body["messages"] if one["role"] == "user"][-1]
     prompt = user if isinstance(user, str) else user[-1]["text"]
@@ -109,8 +133,10 @@ def completion(body: dict, key: str, hostile: bool) -> bytes:
     answer = {
         "model": body["model"] + "-0101",
         "choices": [{"message": {"content": text}, "finish_reason": why} for text, why in choices],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 10 * len(choices)},
+        "usage": usage_of(body, key, len(choices)),
     }
+    if fault == "nousage":
+        del answer["usage"]
     return json.dumps(answer).encode()
 
 
@@ -118,7 +144,7 @@ async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         while head := await reader.readuntil(b"\r\n\r\n"):
             if head.startswith(b"GET /counts"):
-                await respond(writer, 200, json.dumps({"seen": SEEN, "answered": ANSWERED}).encode())
+                await respond(writer, 200, json.dumps({"seen": SEEN, "answered": ANSWERED, "usage": USAGE}).encode())
                 continue
             fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
             fields = {name.lower(): value for name, value in fields.items()}
@@ -139,7 +165,9 @@ async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 async def misbehave(writer: asyncio.StreamWriter, fault: str | None) -> bool:
     """Whether an answer is to be given after all."""
-    if fault == "500":
+    if fault == "400":
+        await respond(writer, 400, b"response_format is not supported")
+    elif fault == "500":
         await respond(writer, 500, b"oh no")
     elif fault == "429":
         await respond(writer, 429, b"slow down", "Retry-After: 0.05\r\n")
@@ -188,7 +216,7 @@ def started(hostile: bool = False, delay: float = 0.0) -> Iterator[str]:
         process.wait()
 
 
-def counts(url: str) -> dict[str, dict[str, int]]:
+def counts(url: str) -> dict[str, dict[str, Any]]:
     with urllib.request.urlopen(url.removesuffix("/v1") + "/counts") as answer:
         return json.load(answer)
 

@@ -331,3 +331,8 @@ def test_a_gated_set_brings_its_zone_and_leaves_the_others(verb: str, schema: ty
     assert (guard.sources["MIMIC-CXR"].zone, guard.sources["MIMIC-CXR"].is_patient_data) == ("site", True)
     assert guard.sources["phantom"].zone == "outside"
     assert guard.site_hosts == []
+
+
+def test_every_n_of_best_of_n_is_a_setting() -> None:
+    config = typed(composed("evaluate", "evaluation.max_candidates=null"), EvaluateConfig)
+    assert config.evaluation.max_candidates is None

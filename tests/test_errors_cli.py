@@ -59,6 +59,21 @@ def arguments(base: Path, records: Path, tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ("--estimate", "--estimate: settings are written without hyphens; did you mean estimate=true?"),
+        ("--max-cases=3", "did you mean max_cases=3?"),
+        ("--experiment=cxr", "did you mean +experiment=cxr?"),
+        ("expert=all", "expert: a section of settings, not a setting; did you mean expert.steps=all?"),
+        ("expert=simulated", "did you mean expert.kind=simulated?"),
+        ("monte_carlo=fixed", "did you mean monte_carlo.stopping=fixed?"),
+    ],
+)
+def test_a_wrong_setting_of_annotate(argument: str, message: str, mistake: Run) -> None:
+    assert message in mistake("annotate", argument)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
         ("training.learning_rat=1", "did you mean training.learning_rate?"),
         ("training.lr=1", "did you mean training.learning_rate?"),
         ("learning_rate=1", "did you mean training.learning_rate?"),

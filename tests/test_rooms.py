@@ -27,7 +27,7 @@ def imported_modules(source: str, name: str) -> Iterator[tuple[int, str]]:
 
 def broken_rules(path: Path, source: str) -> list[str]:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    own = parts[0] if len(parts) > 1 else None
+    own = parts[0] if len(parts) > 1 and parts[0] not in OUTSIDE else None
     if parts[-1] == "__main__":  # what `python -m medprm.ROOM` starts is a command
         own = "commands"
     broken = []
@@ -60,12 +60,14 @@ def test_a_broken_rule_is_found() -> None:
     assert broken_rules(inside, "from medprm.config import TrainConfig")
     assert not broken_rules(inside, "from medprm.images.load import load_image\nimport numpy")
     assert broken_rules(PACKAGE / "run.py", "from medprm.commands.train import run")
+    assert broken_rules(PACKAGE / "config" / "train.py", "from medprm.commands.train import run")
+    assert not broken_rules(PACKAGE / "config" / "train.py", "from medprm.training.settings import MixSettings")
 
 
 def test_every_folder_is_a_room() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders <= set(ROOMS)
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "errors", *OUTSIDE}
+    assert folders <= {*ROOMS, *OUTSIDE}
+    assert {path.stem for path in PACKAGE.glob("*.py")} | (folders - set(ROOMS)) == {"__init__", "errors", *OUTSIDE}
 
 
 def test_nothing_is_named_after_no_idea() -> None:

@@ -65,10 +65,20 @@ def is_decided(counts: MonteCarlo, label_of: LabelOf) -> bool:
 def completions(counts: MonteCarlo) -> list[MonteCarlo]:
     """The rest of the plan all right, all wrong, all unreadable."""
     rest = num_remaining(counts)
-    return [
-        counts.model_copy(update={name: getattr(counts, name) + rest})
-        for name in ("num_correct", "num_wrong", "num_unparsed")
-    ]
+    return [with_more(counts, name, rest) for name in ("num_correct", "num_wrong", "num_unparsed")]
+
+
+def with_more(counts: MonteCarlo, name: str, num: int) -> MonteCarlo:
+    """`num` rollouts more, all of which come out as `name` says (num_correct, num_wrong, num_unparsed)."""
+    return counts.model_copy(update={name: getattr(counts, name) + num})
+
+
+def num_to_decide(counts: MonteCarlo, label_of: LabelOf, limit: int) -> int:
+    """Rollouts after which the label is decided if all of them come out as most have so far; at most `limit`."""
+    if counts.num_correct == counts.num_wrong:
+        return limit
+    most = "num_correct" if counts.num_correct > counts.num_wrong else "num_wrong"
+    return next((num for num in range(1, limit) if is_decided(with_more(counts, most, num), label_of)), limit)
 
 
 def num_remaining(counts: MonteCarlo) -> int:

@@ -2,28 +2,32 @@
 
 In: steps with the machines' verdicts. Out: the queue, ranked by the expected value of a review and capped by budget.
 Expected value: the expert's accuracy minus the chance that the best guess is right
-anyway.
+anyway. The steps of the random pilot come first, marked.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from medprm.annotation.consensus import judge_verdict
+from medprm.annotation.passages import Passage
 from medprm.annotation.settings import ExpertSettings
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import ExpertVerdict, Label, Record, Sources
 from medprm.cases.verdicts import expert_majority
+from medprm.encoding.turns import render_context
 
 # What the ranking believes of the machines before any expert has spoken.
 PRIOR_CORRECT = 0.65
 JUDGE_ACCURACY = 0.75
 SCORE_WEIGHT = 0.6  # rollouts of one prefix are not independent evidence: their log odds count for this share
 MOST_LOG_ODDS = 3.0
+PILOT_VALUE = 1.0  # of a step of the random pilot: above that of any other
 
 
 class StepKey(NamedTuple):
@@ -106,23 +110,35 @@ def pick_queue(steps: Sequence[QueuedStep], order: Iterable[int], settings: Expe
     return [place for place in order if steps[place].label == "unknown"][:most]
 
 
-def write_queue(path: Path, records: Iterable[Record], values: Mapping[StepKey, float]) -> int:
-    """The queue as JSON Lines, ranked: what an expert needs to decide each step, without the gold standard."""
-    rows: list[tuple[float, dict[str, Any]]] = []
-    for record in records:
-        assert record.solution_id is not None
-        for step in record.solution_steps:
-            key = StepKey(record.case_id, record.solution_id, step.step_id)
-            if key in values:
-                rows.append((values[key], _queue_row(record, step.step_id, values[key])))
-    rows.sort(key=lambda row: (-row[0], _shuffled(StepKey(*[row[1][name] for name in StepKey._fields]))))
-    with replaced_file(path) as draft, open(draft, "w", encoding="utf-8") as lines:
-        for _, row in rows:
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return len(rows)
+def write_queue(
+    path: Path,
+    records: Iterable[Record],
+    values: Mapping[StepKey, float],
+    evidence: Callable[[Record], Sequence[Passage]],
+) -> int:
+    """The queue as JSON Lines, ranked: what an expert needs to decide each step, without the gold standard.
+
+    `evidence` finds the passages that the judge was shown with a solution. Rows wait for their place in a file.
+    """
+    places: list[tuple[float, str, int]] = []
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
+        for record in records:
+            assert record.solution_id is not None
+            keys = [StepKey(record.case_id, record.solution_id, step.step_id) for step in record.solution_steps]
+            asked = [key for key in keys if key in values]
+            passages = evidence(record) if asked else ()
+            for key in asked:
+                places.append((-values[key], _shuffled(key), waiting.tell()))
+                row = _queue_row(record, key.step_id, values[key], passages)
+                waiting.write(json.dumps(row, ensure_ascii=False) + "\n")
+        with replaced_file(path) as draft, open(draft, "w", encoding="utf-8") as lines:
+            for _, _, place in sorted(places):
+                waiting.seek(place)
+                lines.write(waiting.readline())
+    return len(places)
 
 
-def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
+def _queue_row(record: Record, step_id: int, value: float, passages: Sequence[Passage]) -> dict[str, Any]:
     step = record.solution_steps[step_id]
     sources = step.sources or Sources()
     return {
@@ -130,10 +146,15 @@ def _queue_row(record: Record, step_id: int, value: float) -> dict[str, Any]:
         "solution_id": record.solution_id,
         "step_id": step_id,
         "expected_value": round(value, 6),
+        "is_pilot": value == PILOT_VALUE,
         "images": [image.path for image in record.all_images],
+        "clinical_context": render_context(record.clinical_context).strip(),
         "question": record.question,
         "options": list(record.options),
         "steps": record.step_texts,
+        "passages": [
+            {"passage_id": one.passage_id, "source": one.source or one.collection, "text": one.text} for one in passages
+        ],
         "judge": [one.model_dump(mode="json", exclude_none=True) for one in sources.judge],
         "monte_carlo": [one.model_dump(mode="json", exclude_none=True) for one in sources.monte_carlo],
     }

@@ -15,6 +15,7 @@ from medprm.annotation.calibration import LEAST_VERDICTS, step_chances
 from medprm.annotation.dawid_skene import consensus_chances
 from medprm.annotation.expert_files import read_expert_file
 from medprm.annotation.expert_queue import (
+    PILOT_VALUE,
     QueuedStep,
     StepKey,
     pick_queue,
@@ -44,7 +45,11 @@ def read_truth(path: Path) -> dict[StepKey, Label]:
 def review(
     steps: Sequence[QueuedStep], settings: ExpertSettings, truth: Mapping[StepKey, Label], seed: int
 ) -> tuple[Measured, dict[StepKey, float]]:
-    """Rank the steps, send the best to the experts within the budget, and take what they have said."""
+    """Rank the steps, send a random pilot and the best to the experts within the budget, take what they have said.
+
+    The pilot is drawn whatever the machines say, so that what experts say of it measures all steps; it is the same in
+    every run over the same steps.
+    """
 
     def would_say(key: StepKey) -> tuple[ExpertVerdict, ...]:
         return panel_verdicts(key, truth[key], settings)
@@ -53,20 +58,22 @@ def review(
     unknown_keys = experts.keys() - {one.key for one in steps}
     if unknown_keys:
         raise InputError(f"expert.path={settings.path}: no such step: {tuple(sorted(unknown_keys)[0])}")
-    pilot = pilot_keys(steps, settings, seed) if settings.kind == "simulated" else []
-    experts |= {key: would_say(key) for key in pilot}
+    pilot = pilot_keys(steps, settings, seed)
+    if settings.kind == "simulated":
+        experts |= {key: would_say(key) for key in pilot}
     chances, is_fitted = step_chances(steps, experts)
     order = rank_steps(steps, chances, settings.accuracy)
     logger.info("the queue is ranked by %s", "a fit to experts' verdicts" if is_fitted else "fixed beliefs")
-    left = [place for place in order if steps[place].key not in experts]
-    picked = pick_queue(steps, left, settings)[: max(0, most_reviews(steps, settings) - len(experts))]
+    taken = experts.keys() | set(pilot)
+    left = [place for place in order if steps[place].key not in taken]
+    picked = pick_queue(steps, left, settings)[: max(0, most_reviews(steps, settings) - len(taken))]
     queue = {steps[place].key: review_value(chances[place], settings.accuracy) for place in picked}
-    queue |= dict.fromkeys(pilot, 1.0)
+    queue |= {key: PILOT_VALUE for key in pilot if settings.kind == "simulated" or key not in experts}
     if settings.kind == "simulated":
         experts |= {key: would_say(key) for key in queue}
     has_simulated = would_say if settings.kind == "simulated" else None
     known: dict[StepKey, Label] = {one.key: truth[one.key] for one in steps} if truth else {}
-    return Measured(steps, chances, order, experts, known, has_simulated), queue
+    return Measured(steps, chances, order, experts, known, has_simulated, pilot=frozenset(pilot)), queue
 
 
 def most_reviews(steps: Sequence[QueuedStep], settings: ExpertSettings) -> int:
@@ -74,7 +81,7 @@ def most_reviews(steps: Sequence[QueuedStep], settings: ExpertSettings) -> int:
 
 
 def pilot_keys(steps: Sequence[QueuedStep], settings: ExpertSettings, seed: int) -> list[StepKey]:
-    """Steps drawn at random for the first batch of the experts: what they say of them fits the ranking."""
+    """Steps drawn at random for the first batch of the experts: it measures the labels, and fits the ranking."""
     num = min(int(settings.pilot_share * len(steps)), most_reviews(steps, settings))
     places = np.random.default_rng(seed).permutation(len(steps))[:num]
     return [steps[place].key for place in sorted(places.tolist())]

@@ -24,7 +24,7 @@ class Facts(NamedTuple):
     num_modalities: int
     num_experts: int
     lowest_kappa: float | None  # of any two experts who share steps
-    label_accuracy: float | None  # against the truth, else against what experts said of steps that have a label
+    label_accuracy: float | None  # against the truth, else of the machines' labels against the experts, on the pilot
     judge_coverage: float  # share of the steps of which the judge could be understood
     readable_share: float | None  # share of the rollouts whose answer could be read
     dollars_per_10000_cases: float

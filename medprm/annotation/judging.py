@@ -1,7 +1,8 @@
 """What every judge gives back, and what is checked of it: one verdict a step, quotes that stand in the passage.
 
-In: a case, its solutions' steps, the evidence they were shown. Out: `Judgement`. A judge that could not be understood
-gives unknown for every step, never a label.
+In: a case, its solutions' steps, the evidence they were shown. Out: one `JudgeVerdict` a step, as the record keeps it,
+with what was refused or cut in its `extra`. A judge that could not be understood gives unknown for every step, never a
+label.
 """
 
 import re
@@ -10,6 +11,11 @@ from typing import NamedTuple, Protocol
 
 from medprm.annotation.passages import Passage
 from medprm.cases.schema import Case, Evidence, JudgeVerdict, Label
+
+MOST_CITATIONS = 20  # of one verdict; more are refused
+MOST_REASON_CHARACTERS = 1000
+# In the `extra` of a verdict, where there are any.
+NUM_REFUSED, NUM_CUT = "num_refused_citations", "num_cut_characters"
 
 
 class Citation(NamedTuple):
@@ -27,41 +33,39 @@ class StepVerdict(NamedTuple):
     citations: tuple[Citation, ...] = ()
 
 
-class Judgement(NamedTuple):
-    """One verdict a step, as the record keeps them, and how many citations were refused."""
-
-    verdicts: list[JudgeVerdict]
-    num_refused_citations: int
-
-
 class Judge(Protocol):
     """Whoever reads a solution with evidence."""
 
     model: str
 
-    def judge(self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]) -> Judgement: ...
+    def judge(
+        self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]
+    ) -> list[JudgeVerdict]: ...
 
 
-def as_judgement(
-    verdicts: Sequence[StepVerdict], passages: Sequence[Passage], model: str, prompt_hash: str | None = None
-) -> Judgement:
+def as_verdicts(
+    said: Sequence[StepVerdict], passages: Sequence[Passage], model: str, prompt_hash: str | None = None
+) -> list[JudgeVerdict]:
     """Verdicts with their citations checked: one that does not stand in its passage is left out and counted."""
     by_id = {one.passage_id: one for one in passages}
-    num_refused, kept = 0, []
-    for one in verdicts:
-        good = [cited for cited in one.citations if stands_in(cited, by_id.get(cited.passage_id))]
-        num_refused += len(one.citations) - len(good)
-        citations = tuple(as_evidence(cited, by_id[cited.passage_id]) for cited in good)
-        kept.append(
+    verdicts = []
+    for one in said:
+        good = [cited for cited in one.citations if stands_in(cited, by_id.get(cited.passage_id))][:MOST_CITATIONS]
+        lost = {
+            NUM_REFUSED: len(one.citations) - len(good),
+            NUM_CUT: max(0, len(one.reason) - MOST_REASON_CHARACTERS),
+        }
+        verdicts.append(
             JudgeVerdict(
                 verdict=one.verdict,
                 model=model,
                 prompt_hash=prompt_hash,
-                reason=one.reason or None,
-                citations=citations,
+                reason=one.reason[:MOST_REASON_CHARACTERS] or None,
+                citations=tuple(as_evidence(cited, by_id[cited.passage_id]) for cited in good),
+                extra={name: num for name, num in lost.items() if num} or None,
             )
         )
-    return Judgement(kept, num_refused)
+    return verdicts
 
 
 def as_evidence(citation: Citation, passage: Passage) -> Evidence:
@@ -72,10 +76,10 @@ def as_evidence(citation: Citation, passage: Passage) -> Evidence:
     return Evidence.model_validate(given | ({"extra": terms} if terms else {}))
 
 
-def all_unknown(num_steps: int, model: str, reason: str, prompt_hash: str | None = None) -> Judgement:
-    """The judgement of a judge that could not be understood."""
+def all_unknown(num_steps: int, model: str, reason: str, prompt_hash: str | None = None) -> list[JudgeVerdict]:
+    """The verdicts of a judge that could not be understood."""
     verdict = JudgeVerdict(verdict="unknown", model=model, prompt_hash=prompt_hash, reason=reason)
-    return Judgement([verdict] * num_steps, 0)
+    return [verdict] * num_steps
 
 
 def stands_in(citation: Citation, passage: Passage | None) -> bool:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from medprm.annotation.calibration import step_chances
 from medprm.annotation.dawid_skene import consensus_chances
-from medprm.annotation.expert_queue import QueuedStep, StepKey, best_guess
+from medprm.annotation.expert_queue import QueuedStep, StepKey, believed_chance, best_guess
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import ExpertVerdict, Label
 from medprm.cases.verdicts import expert_majority
@@ -49,6 +50,7 @@ class Measured(NamedTuple):
     truth: Mapping[StepKey, Label]
     would_say: Callable[[StepKey], Sequence[ExpertVerdict]] | None  # what a simulated expert would say of any step
     fitted: Mapping[StepKey, Label] | None = None  # labels of a rule that was fitted on the experts
+    pilot: frozenset[StepKey] = frozenset()  # steps that experts were given at random
 
 
 def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[str, Any]:
@@ -61,9 +63,11 @@ def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[s
         "num_patients": clusters.num,
         "intervals_are_narrow": clusters.are_few,
         "sources": {name: _coverage(labels, clusters, weights) for name, labels in rows.items()},
+        "disputed_share": _share([one.label == "unknown" for one in measured.steps], clusters, weights),
         "machine_labels": dict(sorted(Counter(one.label for one in measured.steps).items())),
         "reviewed_share": len(measured.experts) / len(measured.steps),
         "agreement": _agreement(rows, measured, num_bootstrap),
+        "pilot": _pilot(rows, measured, num_bootstrap),
         "experts_together": _experts_together(measured, num_bootstrap),
         "pearson": _correlations(measured, num_bootstrap),
     }
@@ -187,6 +191,21 @@ def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_boot
     return {name: _pair(first, second, ids, num_bootstrap) for name, (first, second) in pairs.items()}
 
 
+def _pilot(rows: Mapping[str, Sequence[Label]], measured: Measured, num_bootstrap: int) -> dict[str, Any]:
+    """Each source against the experts on the random pilot alone: what holds of all steps, not of the disputed ones."""
+    places = [place for place, one in enumerate(measured.steps) if one.key in measured.pilot]
+    all_experts = _expert_labels(measured)
+    expert = [all_experts[place] for place in places]
+    ids = [measured.steps[place].group_id for place in places]
+    sources = {"judge": "judge", "monte_carlo_half": "monte_carlo_half", "machines": "hybrid_before_experts"}
+    agreement = {
+        f"{name}, expert": _pair([rows[row][place] for place in places], expert, ids, num_bootstrap) if places else {}
+        for name, row in sources.items()
+    }
+    num_decided = sum(one != "unknown" for one in expert)
+    return {"num_steps": len(places), "num_decided": num_decided, "agreement": agreement}
+
+
 def _expert_labels(measured: Measured) -> list[Label]:
     """The majority of the experts on every step; unknown where nobody spoke or could tell."""
     return [expert_majority(measured.experts.get(step.key, ())) for step in measured.steps]
@@ -235,40 +254,22 @@ def _correlations(measured: Measured, num_bootstrap: int) -> dict[str, Any]:
 
 
 def _curve(measured: Measured, truth: Sequence[Label], clusters: Clusters, weights: np.ndarray) -> dict[str, Any]:
-    """Accuracy of the best guess by the share of all steps that experts review, ranked and at random."""
-    assert measured.would_say is not None
-    steps = measured.steps
-    guess = np.array([best_guess(one, p) == t for one, p, t in zip(steps, measured.chances, truth, strict=True)])
-    after = np.array(
-        [
-            best_guess(one, p, measured.would_say(one.key)) == t
-            for one, p, t in zip(steps, measured.chances, truth, strict=True)
-        ]
-    )
-    gain = after.astype(float) - guess
-    curve = {}
+    """Accuracy of the best guess by the share of all steps that experts review, ranked and at random.
+
+    The ranking pays for its pilot: the first steps of the ranked order are those of the random pilot that it was fitted
+    on, so shares below the pilot's have no such order and are left out. At 0 nobody has spoken: fixed beliefs guess.
+    """
+    num = len(measured.steps)
+    beliefs = [believed_chance(one) for one in measured.steps]
+    pilot_first = _pilot_first(measured)
+    curve = {"0.00": estimate_mean(_is_right(measured, truth, beliefs, []), clusters, weights).as_json()}
     for share in REVIEWED_SHARES:
-        ranked = guess + gain * _reviewed(measured.order, share, len(steps))
-        curve[f"{share:.2f}"] = estimate_mean(ranked, clusters, weights).as_json()
-    # The pool of the random queue: the same steps that the ranked one may choose from.
-    rng = np.random.default_rng(0)
-    at_random = np.mean(
-        [_reviewed(rng.permutation(len(steps)), COMPARED_SHARE, len(steps)) for _ in range(RANDOM_ORDERS)], axis=0
-    )
-    disputed = [place for place, one in enumerate(steps) if one.label == "unknown"]
-    most = round(COMPARED_SHARE * len(steps))
-    among_disputed = np.zeros(len(steps))
-    among_disputed[disputed] = min(1.0, most / max(1, len(disputed)))
-    ranked_disputed = np.zeros(len(steps))
-    ranked_disputed[[place for place in measured.order if steps[place].label == "unknown"][:most]] = 1.0
-    ranked = guess + gain * _reviewed(measured.order, COMPARED_SHARE, len(steps))
-    differences = {
-        "ranked_minus_random_of_all": (ranked, guess + gain * at_random),
-        "ranked_minus_random_of_disputed": (guess + gain * ranked_disputed, guess + gain * among_disputed),
-    }
+        if share * num >= max(1, len(measured.pilot)):
+            ranked = _is_right(measured, truth, measured.chances, pilot_first[: round(share * num)])
+            curve[f"{share:.2f}"] = estimate_mean(ranked, clusters, weights).as_json()
+    differences = _against_random(measured, truth, pilot_first)
     return {
         "accuracy_by_reviewed_share": curve,
-        "disputed_share": _share([one.label == "unknown" for one in steps], clusters, weights),
         f"at_{COMPARED_SHARE}": {
             name: paired_difference(first, second, clusters, weights).as_json()
             for name, (first, second) in differences.items()
@@ -276,7 +277,58 @@ def _curve(measured: Measured, truth: Sequence[Label], clusters: Clusters, weigh
     }
 
 
-def _reviewed(order: Sequence[int] | np.ndarray, share: float, num: int) -> np.ndarray:
-    chosen = np.zeros(num)
-    chosen[np.asarray(order[: round(share * num)], dtype=int)] = 1.0
-    return chosen
+def _pilot_first(measured: Measured) -> list[int]:
+    """Places in the order of review: the pilot, then the rest as ranked."""
+    is_pilot = [one.key in measured.pilot for one in measured.steps]
+    return sorted(measured.order, key=lambda place: not is_pilot[place])
+
+
+def _against_random(
+    measured: Measured, truth: Sequence[Label], pilot_first: Sequence[int]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Ranked and random queues of one size, pilot included, by whether each step's best guess is right.
+
+    The random queue over all steps is fitted on what its own experts said. Among the disputed steps both have the same
+    pilot.
+    """
+    steps, most = measured.steps, round(COMPARED_SHARE * len(measured.steps))
+    rng = np.random.default_rng(0)
+    of_all = []
+    for _ in range(RANDOM_ORDERS):
+        places = rng.permutation(len(steps))[:most].tolist()
+        of_all.append(_is_right(measured, truth, _fitted_on(measured, places), places))
+    pilot = [place for place in pilot_first if steps[place].key in measured.pilot]
+    rest = pilot_first[len(pilot) :]
+    disputed = [place for place in rest if steps[place].label == "unknown"]
+    num = max(0, most - len(pilot))
+    of_disputed = [
+        _is_right(measured, truth, measured.chances, [*pilot, *rng.permutation(disputed)[:num].tolist()])
+        for _ in range(RANDOM_ORDERS)
+    ]
+    ranked = _is_right(measured, truth, measured.chances, pilot_first[:most])
+    ranked_disputed = _is_right(measured, truth, measured.chances, [*pilot, *disputed[:num]])
+    return {
+        "ranked_minus_random_of_all": (ranked, np.mean(of_all, axis=0)),
+        "ranked_minus_random_of_disputed": (ranked_disputed, np.mean(of_disputed, axis=0)),
+    }
+
+
+def _fitted_on(measured: Measured, places: Sequence[int]) -> Sequence[float]:
+    """Chances as fitted on what the experts say of these steps."""
+    assert measured.would_say is not None
+    keys = [measured.steps[place].key for place in places]
+    return step_chances(measured.steps, {key: measured.would_say(key) for key in keys})[0]
+
+
+def _is_right(
+    measured: Measured, truth: Sequence[Label], chances: Sequence[float], reviewed: Sequence[int]
+) -> np.ndarray:
+    """Whether the best guess of each step is right, (S,), where experts review these places."""
+    assert measured.would_say is not None
+    said = {place: measured.would_say(measured.steps[place].key) for place in reviewed}
+    return np.array(
+        [
+            float(best_guess(one, chances[place], said.get(place, ())) == truth[place])
+            for place, one in enumerate(measured.steps)
+        ]
+    )

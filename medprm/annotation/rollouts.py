@@ -43,7 +43,7 @@ class StepPrefix(NamedTuple):
 class Policy(Protocol):
     """Whoever continues prefixes. `draw` gives `num` independent continuations of each; rounds are independent.
 
-    Rounds of a prefix are numbered from 0, each of `rollouts_per_round` but the last.
+    Rounds of a prefix are numbered from 0, each of at most `rollouts_per_round`.
     """
 
     name: str
@@ -76,9 +76,15 @@ def roll_out(
     is_live = [rule.why_stop(one.judge, empty) is None for one in wanted]
     number = 0
     while any(is_live):
-        live = list(dict.fromkeys(one.steps for one, goes_on in zip(wanted, is_live, strict=True) if goes_on))
-        size = min(settings.rollouts_per_round, settings.num_rollouts - number * settings.rollouts_per_round)
-        drawn = dict(zip(live, policy.draw(case, live, size, number), strict=True))
+        sizes: dict[Prefix, int] = {}
+        for one, run, goes_on in zip(wanted, counts, is_live, strict=True):
+            if goes_on:
+                size = rule.num_next(one.judge, run)
+                sizes[one.steps] = min(size, sizes.get(one.steps, size))
+        drawn: dict[Prefix, list[Drawn]] = {}
+        for size in sorted(set(sizes.values()), reverse=True):
+            alike = [steps for steps, num in sizes.items() if num == size]
+            drawn |= zip(alike, policy.draw(case, alike, size, number), strict=True)
         for place, one in enumerate(wanted):
             if is_live[place]:
                 counts[place] = count_outcomes(drawn[one.steps], case, counts[place], answers)

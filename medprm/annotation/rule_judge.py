@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from medprm.annotation.judging import Citation, Judgement, StepVerdict, as_judgement
+from medprm.annotation.judging import Citation, StepVerdict, as_verdicts
 from medprm.annotation.passages import Passage
-from medprm.cases.schema import Case, Label
+from medprm.cases.schema import Case, JudgeVerdict, Label
 from medprm.encoding.turns import render_context
 
 MODEL = "rule_judge-1"
@@ -57,11 +57,13 @@ class RuleJudge:
     def __init__(self, unseen: Label) -> None:
         self.unseen: Label = unseen
 
-    def judge(self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]) -> Judgement:
+    def judge(
+        self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]
+    ) -> list[JudgeVerdict]:
         facts, claims = read_facts(case, passages), _Claims()
         context = render_context(case.clinical_context).casefold()
         verdicts = [self._step(step, context, case.question, facts, claims) for step in steps]
-        return as_judgement(verdicts, passages, self.model)
+        return as_verdicts(verdicts, passages, self.model)
 
     def _step(self, step: str, context: str, question: str, facts: _Facts, claims: _Claims) -> StepVerdict:
         if found := FINDING.match(step):

@@ -1,9 +1,9 @@
 """A judge behind an OpenAI-compatible address: evidence, case and steps in, one verdict a step out, checked here.
 
-In: a case, steps, passages. Out: `Judgement`. Structured output is asked for and never trusted: wrong counts, malformed
-JSON, refusals and cut answers are asked again in a new round, and in the end are unknown, never a label. Passages are
-data: each request marks them with a fence of its own that no passage can guess, and what they say cannot change the
-form of the answer, which this module alone decides.
+In: a case, steps, passages. Out: a verdict a step. Structured output is asked for and never trusted: wrong counts,
+malformed JSON, refusals and cut answers are asked again in a new round, and in the end are unknown, never a label.
+Passages are data: each request marks them with a fence of its own that no passage can guess, and what they say cannot
+change the form of the answer, which this module alone decides.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from medprm.annotation.judging import Citation, Judgement, StepVerdict, all_unknown, as_judgement
+from medprm.annotation.judging import Citation, StepVerdict, all_unknown, as_verdicts
 from medprm.annotation.passages import Passage
 from medprm.annotation.settings import JudgeSettings
 from medprm.annotation.structured import Question, StrictForm, UnusableAnswer, ask, read_form
 from medprm.cases.answers import reference_answer
-from medprm.cases.schema import Case, Label
+from medprm.cases.schema import Case, JudgeVerdict, Label
 from medprm.clients.chat import ChatClient, ChatReply, Message
 from medprm.encoding.turns import render_context
 from medprm.errors import InputError
@@ -62,14 +62,16 @@ class ServerJudge:
         self.case_images = case_images
         self.model = client.model
 
-    def judge(self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]) -> Judgement:
+    def judge(
+        self, case: Case, solution_id: str, steps: Sequence[str], passages: Sequence[Passage]
+    ) -> list[JudgeVerdict]:
         messages = self._messages(case, steps, passages)
         question = Question(STAGE, case, messages, "verdicts", _Answer, self.settings.max_answer_tokens)
         prompt_hash = question.request(0).prompt_hash()
         said = ask(self.client, question, lambda reply: read_answer(reply, len(steps)), self.settings.max_rounds)
         if said.value is None:
             return all_unknown(len(steps), self.model, said.reason, prompt_hash)
-        return as_judgement(said.value, passages, said.model, prompt_hash)
+        return as_verdicts(said.value, passages, said.model, prompt_hash)
 
     def _messages(self, case: Case, steps: Sequence[str], passages: Sequence[Passage]) -> tuple[Message, ...]:
         images = tuple(self.case_images(case)) if self.case_images and self.settings.show_images else ()
@@ -106,12 +108,12 @@ def read_answer(reply: ChatReply, num_steps: int) -> list[StepVerdict]:
     """The verdicts in a reply, exactly one a step in order; UnusableAnswer for anything else."""
     answer = read_form(reply, _Answer)
     if [one.step for one in answer.steps] != list(range(num_steps)):
-        raise UnusableAnswer(f"verdicts on steps {[one.step for one in answer.steps][:20]} of {num_steps}")
+        raise UnusableAnswer("not one verdict for each step")
     return [
         StepVerdict(
             LABELS[one.verdict],
-            one.reason.strip()[:1000],
-            tuple(Citation(cited.passage_id, cited.quote) for cited in one.citations[:20]),
+            one.reason.strip(),
+            tuple(Citation(cited.passage_id, cited.quote) for cited in one.citations),
         )
         for one in answer.steps
     ]

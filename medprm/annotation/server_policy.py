@@ -46,7 +46,7 @@ class ServerPolicy:
         answer_kind: str = "auto",
     ) -> None:
         self.client = client
-        self.system = SYSTEM.format(ASKED_FOR[answer_kind])
+        self.answer_kind = answer_kind
         self.drawing = drawing
         self.case_images = case_images
         self.seed = seed
@@ -54,7 +54,8 @@ class ServerPolicy:
 
     def draw(self, case: Case, prefixes: Sequence[Prefix], num: int, number: int) -> list[list[Drawn]]:
         images = tuple(self.case_images(case)) if self.case_images else ()
-        return [self._one(self._messages(case, steps, images), case, num, number) for steps in prefixes]
+        asked = (self.answer_kind, self.drawing.continuation)
+        return [self._one(policy_messages(case, steps, images, *asked), case, num, number) for steps in prefixes]
 
     def _one(self, messages: tuple[Message, ...], case: Case, num: int, number: int) -> list[Drawn]:
         drawn: list[Drawn] = []
@@ -95,15 +96,19 @@ class ServerPolicy:
             **({} if self.drawing.stop is None else {"stop": [self.drawing.stop]}),
         }
 
-    def _messages(self, case: Case, steps: Prefix, images: tuple[bytes, ...]) -> tuple[Message, ...]:
-        documents = [f"Document {number}: {document_text(one)}" for number, one in enumerate(case.documents, start=1)]
-        options = [f"Options: {'; '.join(case.options)}"] if case.options else []
-        context = render_context(case.clinical_context).strip()
-        asked = "\n".join([*documents, *([context] if context else []), f"Question: {case.question}", *options])
-        said = "\n".join(steps)
-        system = Message("system", self.system)
-        if not steps:
-            return (system, Message("user", asked, images))
-        if self.drawing.continuation == "prompt":
-            return (system, Message("user", f"{asked}\n{CONTINUE.format(steps=said)}", images))
-        return (system, Message("user", asked, images), Message("assistant", said + "\n"))
+
+def policy_messages(
+    case: Case, steps: Prefix, images: tuple[bytes, ...], answer_kind: str, continuation: str
+) -> tuple[Message, ...]:
+    """What the policy is asked: documents, images, context, question, options; the steps so far, to go on from."""
+    documents = [f"Document {number}: {document_text(one)}" for number, one in enumerate(case.documents, start=1)]
+    options = [f"Options: {'; '.join(case.options)}"] if case.options else []
+    context = render_context(case.clinical_context).strip()
+    asked = "\n".join([*documents, *([context] if context else []), f"Question: {case.question}", *options])
+    said = "\n".join(steps)
+    system = Message("system", SYSTEM.format(ASKED_FOR[answer_kind]))
+    if not steps:
+        return (system, Message("user", asked, images))
+    if continuation == "prompt":
+        return (system, Message("user", f"{asked}\n{CONTINUE.format(steps=said)}", images))
+    return (system, Message("user", asked, images), Message("assistant", said + "\n"))

@@ -186,7 +186,7 @@ class MonteCarloSettings:
     # stopping=sequential: the share holds where the steps' chances of a right rollout are nowhere denser than if spread
     # evenly over this part of 0 to 1. 1: evenly over all of it; 0: however they lie, at the most rollouts.
     sequential_spread: float = 0.5
-    # Rollouts drawn before it is looked again whether to stop.
+    # Rollouts drawn before it is looked again whether to stop; stopping=exact draws fewer where fewer may decide.
     rollouts_per_round: int = 4
     # all: every step; first_error: halve each solution until a step from which no rollout is right follows one from
     # which some is (OmegaPRM). Only for rules that ask whether the score is above 0: value, keep_if_agree.
@@ -280,11 +280,13 @@ class ExpertSettings:
     path: str | None = None
     # Most steps for experts, as a share of all steps.
     max_share: float = 0.3
-    # kind=simulated: share of the steps that are drawn at random first; what is said of them fits the ranking.
+    # Share of the steps that are drawn at random first, whatever the machines say: on them alone the machines are
+    # measured against the experts, without bias, and what is said of them fits the ranking.
     pilot_share: float = 0.05
     # all: every step goes to the experts (an evaluation set); disputed: what the rule leaves open.
     steps: str = "disputed"
-    # Minutes that an expert spends on a step, and what an hour costs: lines of the ledger.
+    # Minutes that an expert spends on a step where a verdict does not say its seconds, and what an hour costs: lines of
+    # the ledger.
     minutes_per_step: float = 1.0
     dollars_per_hour: float = 37.0
     # kind=simulated: how many they are; each step goes to one of them.
@@ -326,7 +328,8 @@ class StageSettings:
     min_experts: int | None = None
     # Least Cohen's kappa of any two experts on the steps that both have read.
     min_kappa: float | None = None
-    # Least accuracy of the labels: against the truth of a phantom, else against the experts where both speak.
+    # Least accuracy of the labels: against the truth of a phantom, else of the machines' labels against the experts,
+    # on the steps of the random pilot (expert.pilot_share) where both speak.
     min_label_accuracy: float | None = None
     # Least share of the steps of which the judge could be understood.
     min_judge_coverage: float | None = None

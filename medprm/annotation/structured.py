@@ -2,6 +2,7 @@
 
 In: messages, the form of the answer, how it is read. Out: what was read, or why nothing was. Structured output is never
 trusted: malformed JSON, refusals, cut and empty answers are asked again in a new round, and in the end are no answer.
+A server that cannot be reached or refuses the request is not of this kind: `Unanswered` goes on to the caller.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medprm.cases.parsing import parse_json
 from medprm.cases.schema import Case
-from medprm.clients.chat import ChatClient, ChatReply, ChatRequest, Message, Unanswered
+from medprm.clients.chat import ChatClient, ChatReply, ChatRequest, Message
 from medprm.errors import InputError
 
 Value = TypeVar("Value")
@@ -59,7 +60,7 @@ class Answered(NamedTuple, Generic[Value]):
 
 
 def ask(client: ChatClient, question: Question, read: Callable[[ChatReply], Value], max_rounds: int) -> Answered[Value]:
-    """What `read` makes of the first answer that it does not refuse with UnusableAnswer."""
+    """What `read` makes of the first answer that it does not refuse with UnusableAnswer. Unanswered as the client."""
     reason = "never asked"
     for number in range(max_rounds):
         try:
@@ -67,9 +68,6 @@ def ask(client: ChatClient, question: Question, read: Callable[[ChatReply], Valu
             return Answered(read(reply), reply.model, "")
         except UnusableAnswer as error:
             reason = str(error)
-        except Unanswered:
-            reason = "unanswered"  # no more: what the network did differs between runs, and a record does not
-            break
     return Answered(None, client.model, reason)
 
 

@@ -68,8 +68,8 @@ def read_cases(path: str | Path, require_steps: bool = False) -> list[CaseSoluti
     first_places: dict[str, str] = {}
     solution_places: dict[tuple[str, str], str] = {}
     for where, record, _ in _read_located(Path(path)):
-        if require_steps and not record.solution_steps:
-            raise RecordError(f"{where} case {record.case_id}: no solution_steps; expected at least one step")
+        if require_steps:
+            check_steps(record, where)
         known = cases.get(record.case_id)
         if known is None:
             cases[record.case_id] = known = CaseSolutions(record.case(), [])
@@ -79,12 +79,7 @@ def read_cases(path: str | Path, require_steps: bool = False) -> list[CaseSoluti
         if not record.model_fields_set & SOLUTION_FIELDS:
             continue
         if record.solution_id is not None:
-            earlier = solution_places.setdefault((record.case_id, record.solution_id), where)
-            if earlier != where:
-                raise RecordError(
-                    f"{where} case {record.case_id}: solution_id {record.solution_id!r} was already used at {earlier}; "
-                    "expected another one for each solution of a case"
-                )
+            check_first_use(record, where, solution_places.setdefault((record.case_id, record.solution_id), where))
         known.solutions.append(record.solution())
     return list(cases.values())
 
@@ -150,6 +145,21 @@ def _write_lines(path: Path, records: Iterable[Record], shown: str) -> int:
         for num_records, record in enumerate(records, start=1):
             lines.write(record_text(record, f"{shown}:{num_records}") + "\n")
     return num_records
+
+
+def check_steps(record: Record, where: str) -> None:
+    """RecordError where the record has no steps."""
+    if not record.solution_steps:
+        raise RecordError(f"{where} case {record.case_id}: no solution_steps; expected at least one step")
+
+
+def check_first_use(record: Record, where: str, first: str) -> None:
+    """RecordError where the record's `solution_id` was first used elsewhere in its case, at `first`."""
+    if first != where:
+        raise RecordError(
+            f"{where} case {record.case_id}: solution_id {record.solution_id!r} was already used at {first}; "
+            "expected another one for each solution of a case"
+        )
 
 
 def check_agreement(case: Case, record: Record, first: str, where: str) -> None:

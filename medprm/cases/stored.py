@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-from medprm.cases.jsonl import check_agreement, located_lines
+from medprm.cases.jsonl import check_agreement, check_first_use, check_steps, located_lines
 from medprm.cases.parsing import RecordError, parse_record
 from medprm.cases.schema import SOLUTION_FIELDS, Case, CaseSolutions, Record
 
@@ -121,8 +121,7 @@ def scan_cases(path: Path) -> StoredCases:
     known: dict[str, _Known] = {}
     lines: list[MutableSequence[int]] = []
     for where, record, offset in located_lines(path):
-        if not record.solution_steps:
-            raise RecordError(f"{where} case {record.case_id}: no solution_steps; expected at least one step")
+        check_steps(record, where)
         case = record.case()
         digest = _digest(case)
         first = known.setdefault(record.case_id, _Known(len(lines), where, offset, digest, {}))
@@ -133,12 +132,7 @@ def scan_cases(path: Path) -> StoredCases:
                 line = _line_at(opened.fileno(), first.offset)
             check_agreement(parse_record(line.decode("utf-8"), first.where).case(), record, first.where, where)
         if record.solution_id is not None:
-            earlier = first.solution_ids.setdefault(record.solution_id, where)
-            if earlier != where:
-                raise RecordError(
-                    f"{where} case {record.case_id}: solution_id {record.solution_id!r} was already used at {earlier}; "
-                    "expected another one for each solution of a case"
-                )
+            check_first_use(record, where, first.solution_ids.setdefault(record.solution_id, where))
         lines[first.number].append(offset)
     return StoredCases(path, lines)
 

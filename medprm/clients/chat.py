@@ -73,13 +73,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """All answers to one request, and what the server said of itself and of the tokens."""
+    """All answers to one request, and what the server said of itself and of the tokens.
+
+    `has_usage`: it said how many tokens it took; without, the numbers are 0 and the answer is charged at its worst.
+    """
 
     choices: tuple[Choice, ...]
     model: str
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    has_usage: bool = True
 
     def to_text(self) -> str:
         values = {**vars(self), "choices": [[one.text, one.finish_reason] for one in self.choices]}

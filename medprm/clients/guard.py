@@ -5,7 +5,6 @@ machine (loopback), this site (hosts that the settings name), outside (all else)
 that is not named stays on this machine. Credentialed sets (MIMIC, CheXpert) go outside to a named, agreed address only.
 """
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydicom.errors import InvalidDicomError
 
 from medprm.cases.schema import Case
 from medprm.clients.chat import Message
+from medprm.clients.hosts import is_loopback
 from medprm.clients.settings import ZONES, GuardSettings, SourcePolicy
 from medprm.errors import InputError
 from medprm.images.files import resolve_image
@@ -100,7 +100,7 @@ class Guard:
 def zone_of(url: str, site_hosts: Sequence[str]) -> str:
     """machine, site or outside, by the host as it is written; no name is looked up."""
     host = _host(url)
-    if host == "localhost" or _is_loopback(host):
+    if is_loopback(host):
         return "machine"
     return "site" if host in {one.casefold() for one in site_hosts} else "outside"
 
@@ -110,13 +110,6 @@ def _host(url: str) -> str:
     if parts.scheme not in ("http", "https") or parts.username is not None or not parts.hostname:
         raise GuardRefusal(f"address {url!r}: expected http(s)://host without a user; nothing was sent")
     return parts.hostname.casefold()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_agreed(case: Case, url: str, policy: SourcePolicy) -> None:

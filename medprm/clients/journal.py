@@ -9,6 +9,7 @@ import fcntl
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,21 +36,27 @@ create table if not exists attempts (
   model text not null, state text not null, status integer, reply text, answered_model text,
   input_tokens integer not null default 0, output_tokens integer not null default 0,
   cached_tokens integer not null default 0, dollars real not null default 0, seconds real, error text,
-  unique (key, attempt));
+  has_usage integer not null default 1, begun real, unique (key, attempt));
 create unique index if not exists one_finished on attempts (key) where state = 'ok';
 create table if not exists notes (name text primary key, value text not null);
 """
+# Columns that files of earlier versions lack.
+LATER_COLUMNS = {"has_usage": "integer not null default 1", "begun": "real"}
 
 
 @dataclass(frozen=True)
 class Bill:
-    """What one attempt used; dollars by the price list of the model that answered."""
+    """What one attempt used; dollars by the price list of the model that answered.
+
+    `has_usage`: the server said how many tokens it took; else they are 0 here and the dollars are the worst price.
+    """
 
     model: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     dollars: float = 0.0
+    has_usage: bool = True
 
 
 class Journal:
@@ -70,6 +77,7 @@ class Journal:
         durable = is_paid or self.mode != "WAL"
         self._database.execute(f"pragma synchronous={'FULL' if durable else 'NORMAL'}")
         self._database.executescript(SCHEMA)
+        self._add_later_columns()
         self.num_lost = self._database.execute("update attempts set state='lost' where state='sent'").rowcount
         self._dollars = float(self._database.execute("select coalesce(sum(dollars), 0) from attempts").fetchone()[0])
         self._worst: dict[int, float] = {}  # of the attempts under way
@@ -95,9 +103,9 @@ class Journal:
         """Write down that an attempt is about to be sent; returns its number. It counts at its worst price."""
         with self._mutex:
             cursor = self._database.execute(
-                "insert into attempts (key, attempt, stage, case_id, model, state, dollars) values "
-                "(?, (select count(*) from attempts where key=?), ?, ?, ?, 'sent', ?)",
-                (key, key, stage, case_id, model, worst_dollars),
+                "insert into attempts (key, attempt, stage, case_id, model, state, dollars, begun) values "
+                "(?, (select count(*) from attempts where key=?), ?, ?, ?, 'sent', ?, ?)",
+                (key, key, stage, case_id, model, worst_dollars, time.time()),
             )
             assert cursor.lastrowid is not None
             self._worst[cursor.lastrowid] = worst_dollars
@@ -130,6 +138,12 @@ class Journal:
             found = self._database.execute(query, arguments).fetchall()
         yield from found
 
+    def _add_later_columns(self) -> None:
+        there = {row[1] for row in self._database.execute("pragma table_info(attempts)")}
+        for name, kind in LATER_COLUMNS.items():
+            if name not in there:
+                self._database.execute(f"alter table attempts add column {name} {kind}")
+
     def _close_attempt(
         self,
         number: int,
@@ -144,10 +158,10 @@ class Journal:
             self._dollars += bill.dollars - self._worst.pop(number)
             self._database.execute(
                 "update attempts set state=?, reply=?, answered_model=?, input_tokens=?, output_tokens=?, "
-                "cached_tokens=?, dollars=?, seconds=?, status=?, error=? where id=? and state='sent'",
+                "cached_tokens=?, dollars=?, has_usage=?, seconds=?, status=?, error=? where id=? and state='sent'",
                 (
                     *(state, reply, bill.model, bill.input_tokens, bill.output_tokens, bill.cached_tokens),
-                    *(bill.dollars, seconds, status, error, number),
+                    *(bill.dollars, bill.has_usage, seconds, status, error, number),
                 ),
             )
 

@@ -36,38 +36,62 @@ class Bucket:
 
 
 def backoff_seconds(number: int, first: float, most: float, retry_after: float | None) -> float:
-    """The wait before attempt `number` + 1: doubled each time, half of it by chance; at least what the server asks."""
+    """The wait before attempt `number` + 1: doubled each time up to `most`, half of it by chance.
+
+    At least what the server asks (Retry-After), however long: before that it would only refuse again.
+    """
     doubled = min(most, first * 2**number)
-    return max(min(retry_after or 0.0, most), doubled * (0.5 + 0.5 * random.random()))
+    return max(retry_after or 0.0, doubled * (0.5 + 0.5 * random.random()))
 
 
 class Breaker:
-    """Open after `num_failures` in a row: nobody sends for `rest_seconds`, then one may try."""
+    """Open after `num_failures` in a row: nobody sends for `rest_seconds`, then one tries while the others wait.
+
+    If that one succeeds all may send; if it fails the next rest begins.
+    """
 
     def __init__(self, num_failures: int, rest_seconds: float) -> None:
         self.num_failures = num_failures
         self.rest_seconds = rest_seconds
         self.num_openings = 0
         self._in_a_row = 0
-        self._until = 0.0
+        self._until: float | None = None  # None: closed
+        self._trier: int | None = None  # the thread that tries
         self._mutex = threading.Lock()
 
     def wait(self) -> None:
-        """Sleep while it is open; of those who wait, each wakes at its own moment."""
-        while True:
-            with self._mutex:
-                left = self._until - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(left + random.random() * min(1.0, self.rest_seconds / 10))
+        """Until this thread may send: at once while it is closed, else when the rest is over and nobody else tries.
+
+        Whoever may send says afterwards how it went: `succeeded`, `failed`, or `let_go` where neither is known.
+        """
+        while (left := self._seconds_left()) > 0:
+            time.sleep(left)
 
     def succeeded(self) -> None:
         with self._mutex:
-            self._in_a_row = 0
+            self._in_a_row, self._until, self._trier = 0, None, None
 
     def failed(self) -> None:
         with self._mutex:
             self._in_a_row += 1
-            if self._in_a_row >= self.num_failures and self._until <= time.monotonic():
-                self._until = time.monotonic() + self.rest_seconds
+            is_trial = self._trier == threading.get_ident()
+            if is_trial or (self._until is None and self._in_a_row >= self.num_failures):
+                self._until, self._trier = time.monotonic() + self.rest_seconds, None
                 self.num_openings += 1
+
+    def let_go(self) -> None:
+        """The request told nothing of the server's health (429, or it was never sent): another may try."""
+        with self._mutex:
+            if self._trier == threading.get_ident():
+                self._trier = None
+
+    def _seconds_left(self) -> float:
+        """How long to wait before asking again; 0 where this thread may send, and is the one that tries."""
+        with self._mutex:
+            if self._until is None:
+                return 0.0
+            left = self._until - time.monotonic()
+            if left <= 0 and self._trier is None:
+                self._trier = threading.get_ident()
+                return 0.0
+            return max(left, min(1.0, self.rest_seconds / 10))

@@ -20,11 +20,12 @@ from medprm.clients.chat import ChatReply, ChatRequest, Choice, Unanswered
 from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Bill, Journal
 from medprm.clients.limits import Breaker, Bucket, BudgetSpent, backoff_seconds
-from medprm.clients.prices import PriceList
+from medprm.clients.prices import IMAGE_TOKENS, PriceList, most_answer_tokens
 from medprm.clients.settings import PriceSettings, ServerSettings
 from medprm.errors import InputError
 
 HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)  # asking again changes nothing
+BYTES_A_TOKEN = 4  # of text, about
 OUR_FAULT = (401, 403, 404)  # neither for any other request: a wrong key, model or address
 
 
@@ -55,7 +56,7 @@ class OpenAIClient:
         self.prices.check(settings.model)
         self.settings, self.guard, self.journal, self.budget = settings, guard, journal, budget_dollars
         self.model = settings.model
-        self._key = _secret(settings.api_key_env)
+        self._key = secret_key(settings.api_key_env)
         self._requests, self._tokens = Bucket(settings.requests_per_minute), Bucket(settings.tokens_per_minute)
         self._breaker = Breaker(settings.breaker_failures, settings.rest_seconds)
         self._slots = threading.BoundedSemaphore(settings.concurrency)
@@ -82,18 +83,20 @@ class OpenAIClient:
                 wait = (self.settings.backoff_seconds, self.settings.max_backoff_seconds)
                 time.sleep(backoff_seconds(number - 1, *wait, failure.retry_after))
             with self._slots:
-                self._breaker.wait()
                 self._requests.take()
-                self._tokens.take(sum(len(one.text) for one in request.messages) / 4)
+                self._tokens.take(likely_tokens(request))
+                self._breaker.wait()
                 try:
                     return self._attempt(request, key, url)
                 except SendFailure as error:
                     failure = error
+                finally:
+                    self._breaker.let_go()
             if failure.status in OUR_FAULT:
                 raise InputError(f"{url}: {failure}; check the address, the model {self.model!r} and the key")
             if failure.status in HOPELESS:
                 break
-        raise Unanswered(f"{failure}")
+        raise Unanswered(f"{url}, {request.stage} of case {request.case.case_id}: {failure}")
 
     def _attempt(self, request: ChatRequest, key: str, url: str) -> ChatReply:
         """Send once and write down what happened; a charge whose end is not known stays at its worst."""
@@ -108,8 +111,11 @@ class OpenAIClient:
             if error.status != 429:
                 self._breaker.failed()
             raise
-        dollars = self.prices.dollars(reply, self.model)
-        bill = Bill(reply.model, reply.input_tokens, reply.output_tokens, reply.cached_tokens, dollars)
+        # A server that does not say what it took may charge anything up to the worst.
+        at_worst = max(worst, self.prices.worst(request, reply.model))
+        dollars = self.prices.dollars(reply, self.model) if reply.has_usage else at_worst
+        tokens = (reply.input_tokens, reply.output_tokens, reply.cached_tokens)
+        bill = Bill(reply.model, *tokens, dollars, has_usage=reply.has_usage)
         self.journal.finish(attempt, reply.to_text(), bill, time.monotonic() - begin)
         self._breaker.succeeded()
         return reply
@@ -155,6 +161,12 @@ class OpenAIClient:
         return response.status_code, b"".join(pieces), response.headers.get("Retry-After")
 
 
+def likely_tokens(request: ChatRequest) -> float:
+    """What a provider's limit of tokens a minute counts: text, images, and the answers at their longest."""
+    size = sum(len(one.text.encode()) / BYTES_A_TOKEN + IMAGE_TOKENS * len(one.images) for one in request.messages)
+    return size + most_answer_tokens(request)
+
+
 def parse_reply(text: bytes) -> ChatReply:
     """The reply in a server's answer; SendFailure where it is none. What it says of itself is taken as it stands."""
     try:
@@ -163,6 +175,7 @@ def parse_reply(text: bytes) -> ChatReply:
             Choice(one["message"].get("content"), one.get("finish_reason")) for one in value.get("choices") or []
         )
         usage = value.get("usage") or {}
+        has_usage = usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None
         details = usage.get("prompt_tokens_details") or {}
         counts = [usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")]
         numbers = [int(one or 0) for one in counts]
@@ -171,7 +184,7 @@ def parse_reply(text: bytes) -> ChatReply:
             raise ValueError("a content that is no text, or a negative count")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SendFailure(f"no chat completion: {type(error).__name__}: {str(error)[:100]}", 200) from None
-    return ChatReply(choices, str(value.get("model") or "unnamed"), *numbers)
+    return ChatReply(choices, str(value.get("model") or "unnamed"), *numbers, has_usage=has_usage)
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -187,8 +200,8 @@ def _seconds(retry_after: str | None) -> float | None:
             return None
 
 
-def _secret(name: str | None) -> str | None:
-    """The key from the environment; it is kept in memory alone."""
+def secret_key(name: str | None) -> str | None:
+    """The key from the environment, which is kept in memory alone; InputError where it is not set."""
     if name is None:
         return None
     value = os.environ.get(name)

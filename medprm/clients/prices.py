@@ -4,12 +4,25 @@ In: model names, numbers of tokens. Out: dollars. On this machine and this site 
 its own line); outside, a model without a price is refused before the first call.
 """
 
-from medprm.clients.chat import ChatReply, ChatRequest
+from collections.abc import Iterable
+
+from medprm.clients.chat import ChatReply, ChatRequest, Message
 from medprm.clients.settings import ModelPrice, PriceSettings
 from medprm.errors import InputError
 
 MILLION = 1e6
+MESSAGE_TOKENS = 16  # around a message
 IMAGE_TOKENS = 3400  # worst case of one image: InternVL2.5 at 12 tiles and a thumbnail
+
+
+def most_input_tokens(messages: Iterable[Message]) -> int:
+    """The most tokens that the messages can be: a token a byte of text, and images at their largest."""
+    return sum(len(one.text.encode()) + IMAGE_TOKENS * len(one.images) + MESSAGE_TOKENS for one in messages)
+
+
+def most_answer_tokens(request: ChatRequest) -> int:
+    """The limit of tokens in every answer that is asked for."""
+    return int(request.settings.get("max_tokens", 4096)) * request.num_answers
 
 
 class PriceList:
@@ -43,13 +56,15 @@ class PriceList:
         return paid / MILLION
 
     def worst(self, request: ChatRequest, model: str) -> float:
-        """The most that a request can cost: a token a byte going in, the limit of tokens in every answer."""
-        price = self.price(model)
+        """The most that a request can cost: a token a byte going in, the limit of tokens in every answer.
+
+        By the dearest listed price for a model that has none.
+        """
+        price = self.price(model) or self._dearest()
         if self.is_free or price is None:
             return 0.0
-        size = sum(len(one.text.encode()) + IMAGE_TOKENS * len(one.images) + 16 for one in request.messages)
-        longest = int(request.settings.get("max_tokens", 4096)) * request.num_answers
-        return (size * price.input + longest * price.output) / MILLION
+        size = most_input_tokens(request.messages)
+        return (size * price.input + most_answer_tokens(request) * price.output) / MILLION
 
     def _dearest(self) -> ModelPrice | None:
         return max(self.settings.models.values(), key=lambda one: (one.output, one.input), default=None)

@@ -76,12 +76,12 @@ class ServerSettings:
     max_attempts: int = 6
     # First wait after a failure, doubled each time, half of it by chance.
     backoff_seconds: float = 1.0
-    # Longest wait between two attempts, also where the server asks for more (Retry-After).
+    # Longest wait between two attempts; where the server asks for more (Retry-After), as long as it asks.
     max_backoff_seconds: float = 60.0
-    # Failures in a row, over all requests, after which nothing is sent for `rest_seconds`.
+    # Failures in a row, over all requests, after which nothing is sent for `rest_seconds`; then one request tries.
     breaker_failures: int = 20
     rest_seconds: float = 30.0
-    # Limits of the provider; null: none.
+    # Limits of the provider; null: none. Tokens are those of text and images sent and of the longest answers.
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
 

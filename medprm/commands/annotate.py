@@ -20,12 +20,15 @@ from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
 from medprm.annotation.consensus import by_chance
-from medprm.annotation.estimate import estimate_run
+from medprm.annotation.estimate import Planned, estimate_run
 from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import fitted_chances, read_truth, review
 from medprm.annotation.gates import Facts, check_previous, gates_of, write_gates
+from medprm.annotation.judge_counts import JudgeCounts
+from medprm.annotation.labels_cost import cost_of
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
+from medprm.annotation.passages import Passage
 from medprm.annotation.records import with_experts
 from medprm.cases.answers import AnswerMatcher
 from medprm.cases.jsonl import read_cases, read_records, write_cases, write_records
@@ -41,8 +44,10 @@ from medprm.commands.annotate_shards import cases_of_shard, merged_records, run_
 from medprm.commands.annotators import (
     Source,
     Workshop,
+    check_keys,
     is_paid,
     make_annotators,
+    make_evidence,
     make_judges,
     make_makers,
     num_at_a_time,
@@ -81,11 +86,14 @@ class Counted(NamedTuple):
     work: Work
     num_modalities: int
     readable_share: float | None
+    judged: JudgeCounts
 
 
 def run(config: AnnotateConfig) -> Path:
     """Annotate as the settings say; returns the folder of the results."""
     check_previous(config.stage)
+    if not config.estimate and not config.merge_shards:
+        check_keys(config)
     source = open_source(config)
     usable = usable_cases(read_cases(source.cases)[: config.max_cases], source, config)
     cases = cases_of_shard(usable.cases, config)
@@ -133,8 +141,8 @@ def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str
     prices = PriceList(config.prices, is_free=False)
     judge, policy = (prices.price(one.model) or ModelPrice() for one in (config.judge_server, config.policy_server))
     makers = [prices.price(one.model) or ModelPrice() for one in config.solution_servers.values()] or [policy]
-    settings = (config.retrieval, config.judge, config.monte_carlo, config.expert, config.answers, config.solutions)
-    return estimate_run(cases, *settings, judge, policy, makers)
+    settings = (config.retrieval, config.judge, config.monte_carlo, config.consensus, config.expert, config.answers)
+    return estimate_run(cases, Planned(*settings, config.solutions, judge, policy, makers))
 
 
 def ask_machines(
@@ -149,7 +157,7 @@ def ask_machines(
     except BudgetSpent as stop:
         raise RunStopped(f"budget_dollars={config.budget_dollars}: {stop}") from None
     except Unanswered as stop:
-        raise RunStopped(f"a server gives no answer ({stop})") from None
+        raise RunStopped(f"no answer from {stop}") from None
 
 
 def make_candidates(
@@ -170,10 +178,12 @@ def label_by_machines(
     """machine.jsonl: every solution with the verdicts of judge and rollouts."""
     with ExitStack() as opened:
         annotators = make_annotators(Workshop(config, source, folder, journal, opened))
-        records = machine_records(cases, annotators, config, num_at_a_time(config))
+        judged = JudgeCounts()
+        records = judged.passing(machine_records(cases, annotators, config, num_at_a_time(config)))
         total = sum(len(item.solutions) for item in cases)
         num = write_records(folder / MACHINE_FILE, tqdm(records, desc="annotate", unit=" solutions", total=total))
         annotators.evidence.say_sums()
+        judged.say()
     logger.info("%d solutions of %d cases have the machines' verdicts", num, len(cases))
 
 
@@ -186,17 +196,32 @@ def ask_experts(folder: Path, source: Source, journals: Sequence[Journal], confi
     if chances is not None:
         labels = {key: by_chance(chance, config.consensus).label for key, chance in chances.items()}
         measured = measured._replace(fitted=labels)
-    write_queue(folder / "expert_queue.jsonl", read_records(folder / MACHINE_FILE), queue)
+    write_experts_queue(folder, source, queue, config)
     counted = write_labelled(folder, measured, chances, config)
     write_training(folder, folder / LABELLED_FILE, config)
     prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
     ledger = make_ledger(journals, counted.work, config.expert, prices)
     write_ledger(folder, ledger, journals)
-    report = make_report(measured, config.num_bootstrap)
+    report = make_report(measured, config.num_bootstrap) | {"judging": counted.judged.as_json()}
+    report["cost"] = cost_of(measured, journals, ledger, config.expert, config.num_bootstrap)
     notes = [PHANTOM_NOTE] if source.truth else []
     write_report(folder, report, f"labels: {config.data.name}", notes)
     if config.stage.name != "none":
         pass_gates(folder, facts_of(report, ledger, counted, measured), config)
+
+
+def write_experts_queue(folder: Path, source: Source, queue: Mapping[StepKey, float], config: AnnotateConfig) -> None:
+    """expert_queue.jsonl: each step with the passages that the judge was shown."""
+    evidence = make_evidence(config, source, folder)
+
+    def shown(record: Record) -> list[Passage]:
+        assert record.solution_id is not None
+        return evidence.for_solution(record.case(), record.solution_id, record.step_texts)
+
+    try:
+        write_queue(folder / "expert_queue.jsonl", read_records(folder / MACHINE_FILE), queue, shown)
+    finally:
+        evidence.close()
 
 
 def write_labelled(
@@ -205,9 +230,10 @@ def write_labelled(
     """labelled.jsonl; returns what is in it."""
     counts: Counter[str] = Counter()
     seen: dict[str, set[str]] = {"cases": set(), "modalities": set()}
+    judged = JudgeCounts()
 
     def labelled() -> Iterator[Record]:
-        for record in read_records(folder / MACHINE_FILE):
+        for record in judged.passing(read_records(folder / MACHINE_FILE)):
             record = with_experts(record, measured.experts, making(config), chances)
             seen["cases"].add(record.case_id)
             seen["modalities"].add(record.modality)
@@ -219,17 +245,19 @@ def write_labelled(
             yield record
 
     write_records(folder / LABELLED_FILE, labelled())
-    num_reviews = sum(len(said) for said in measured.experts.values())
-    work = Work(len(seen["cases"]), counts["solutions"], counts["steps"], counts["labels"], num_reviews)
+    reviews = [one for said in measured.experts.values() for one in said]
+    seconds = [one.seconds for one in reviews if one.seconds is not None]
+    made = (len(seen["cases"]), counts["solutions"], counts["steps"], counts["labels"])
+    work = Work(*made, len(reviews), len(seconds), sum(seconds))
     readable = counts["readable"] / counts["rollouts"] if counts["rollouts"] else None
-    return Counted(work, len(seen["modalities"]), readable)
+    return Counted(work, len(seen["modalities"]), readable, judged)
 
 
 def facts_of(report: Mapping[str, Any], ledger: Mapping[str, Any], counted: Counted, measured: Measured) -> Facts:
     """What the gates of a stage look at."""
     kappas = [pair["kappa"]["value"] for pair in report["experts_together"]["pairs"].values() if "kappa" in pair]
     against_truth = report["sources"]["hybrid_after_experts"].get("accuracy")
-    against_experts = report["agreement"]["machines, expert"].get("raw_agreement")
+    against_experts = report["pilot"]["agreement"]["machines, expert"].get("raw_agreement")
     accuracy = against_truth or against_experts
     return Facts(
         num_cases=counted.work.num_cases,

@@ -99,7 +99,7 @@ def judge_solution(item: CaseSolutions, solution: Solution, annotators: Annotato
     """The judge's verdicts, by the case's own documents and what is found for its steps."""
     assert solution.solution_id is not None
     passages = annotators.evidence.for_solution(item.case, solution.solution_id, solution.step_texts)
-    return annotators.judge.judge(item.case, solution.solution_id, solution.step_texts, passages).verdicts
+    return annotators.judge.judge(item.case, solution.solution_id, solution.step_texts, passages)
 
 
 def making(config: AnnotateConfig) -> Making:

@@ -22,7 +22,7 @@ from medprm.cases.folder import open_data
 from medprm.cases.schema import Case
 from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
-from medprm.clients.openai_http import OpenAIClient
+from medprm.clients.openai_http import OpenAIClient, secret_key
 from medprm.clients.settings import ServerSettings
 from medprm.commands.phantom import ensure_phantom
 from medprm.config import AnnotateConfig
@@ -88,6 +88,13 @@ def is_paid(config: AnnotateConfig) -> bool:
     """Whether a server stands outside this site."""
     servers = [config.judge_server, config.policy_server, *config.solution_servers.values()]
     return any(zone_of(url, config.guard.site_hosts) == "outside" for one in servers for url in one.base_urls)
+
+
+def check_keys(config: AnnotateConfig) -> None:
+    """InputError where the key of a server is not in the environment: before anything is drawn or a folder is made."""
+    for server in (config.judge_server, config.policy_server, *config.solution_servers.values()):
+        if server.base_urls:
+            secret_key(server.api_key_env)
 
 
 def make_annotators(shop: Workshop) -> Annotators:

@@ -1,11 +1,10 @@
 """`python -m medprm.commands.compare RUN...`: evaluated runs side by side, the best first.
 
 In: folders of runs that `evaluate.py` has scored, or folders that hold such runs (outputs/ of a --multirun or a sweep).
-Out: a table and one HTML page, without a server.
+Out: tables (paired differences from the best run among them) and one HTML page, without a server.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +12,17 @@ from typing import Any
 
 import yaml
 
+from medprm.commands.evaluated_run import METRICS, SCORES, read_json, read_metrics, read_scored_run
 from medprm.errors import InputError
-from medprm.evaluation.comparison import RANKED_BY, Run, format_comparison, ranked, write_comparison
+from medprm.evaluation.comparison import (
+    RANKED_BY,
+    Run,
+    format_comparison,
+    paired_differences,
+    ranked,
+    write_comparison,
+)
 from medprm.run import flat
-
-METRICS = "metrics.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--by", default="macro_f1", help=f"rank by one of {', '.join(RANKED_BY)} (macro_f1)")
     parser.add_argument("--name", default="evaluation", help="folder of the evaluation in each run (evaluation)")
     parser.add_argument("--html", type=Path, default=Path("comparison.html"), help="the page (comparison.html)")
+    parser.add_argument("--num-bootstrap", type=int, default=2000, help="resamples behind paired differences (2000)")
     given = parser.parse_args(arguments)
     try:
         found = dict.fromkeys(folder for one in given.runs for folder in find_runs(one, given.name))
@@ -33,11 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read = [read_run(folder, given.name) for folder in found]
         named = [one._replace(name=str(folder)) if has_twins else one for one, folder in zip(read, found, strict=True)]
         runs = ranked(named, given.by)
-        write_comparison(given.html, runs, given.by)
+        differences = paired_differences(runs, given.by, given.num_bootstrap)
+        write_comparison(given.html, runs, given.by, differences)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(format_comparison(runs, given.by))
+    print(format_comparison(runs, given.by, differences))
     print(f"page: {given.html}")
     return 0
 
@@ -62,17 +69,11 @@ def find_runs(folder: Path, name: str) -> list[Path]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Metrics, the settings of training where the run has them, and which data."""
-    file = folder / name / METRICS
-    kept = folder / name / "run.json"
-    try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
-        evaluated = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    except ValueError as error:
-        raise InputError(f"{file}: not JSON ({error}); evaluate the run again with overwrite=true") from None
-    if not isinstance(metrics, dict) or "counts" not in metrics:
-        raise InputError(f"{file}: not the numbers of an evaluation; evaluate the run again with overwrite=true")
-    return Run(folder.name, metrics, settings_of(folder, name), evaluated.get("data", {}).get("hash"))
+    """Metrics, the settings of training where the run has them, which data, and the scores where they are there."""
+    data = read_json(folder / name / "run.json").get("data", {})
+    metrics, settings = read_metrics(folder, name), settings_of(folder, name)
+    scored = read_scored_run(folder, name) if (folder / name / SCORES).is_file() else None
+    return Run(folder.name, metrics, settings, data.get("hash"), scored)
 
 
 def settings_of(folder: Path, name: str) -> dict[str, Any]:

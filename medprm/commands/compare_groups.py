@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from medprm.cases.atomic import replaced_file
-from medprm.commands.compare import METRICS, read_run
+from medprm.commands.evaluated_run import read_scored_run
 from medprm.errors import InputError
-from medprm.evaluation.groups import GroupResult, ScoredRun, compare_groups, verdict
-from medprm.evaluation.scored import read_scored
+from medprm.evaluation.groups import GroupResult, compare_groups, verdict
+from medprm.evaluation.measures import MEASURES, ScoredRun
 from medprm.evaluation.table import aligned, with_interval
 from medprm.statistics.bootstrap import MIN_CLUSTERS, Estimate
 
@@ -24,7 +24,7 @@ from medprm.statistics.bootstrap import MIN_CLUSTERS, Estimate
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="+", metavar="NAME=RUN,RUN", help="a group's name and its runs' folders")
-    parser.add_argument("--metric", default="macro_f1", help="macro_f1, f1_correct, f1_incorrect, balanced_accuracy")
+    parser.add_argument("--metric", default="macro_f1", help=f"one of {', '.join(MEASURES)}")
     parser.add_argument("--name", default="evaluation", help="folder of the evaluation in each run (evaluation)")
     parser.add_argument("--num-bootstrap", type=int, default=2000, help="resamples of the patients (2000)")
     parser.add_argument("--json", type=Path, help="file for the numbers")
@@ -50,14 +50,7 @@ def read_group(text: str, evaluation: str) -> tuple[str, list[ScoredRun]]:
     name, _, folders = text.partition("=")
     if not name or not folders:
         raise InputError(f"{text!r}; expected NAME=RUN,RUN,..., the folders of runs that are evaluated")
-    runs = []
-    for folder in folders.split(","):
-        if not (Path(folder) / evaluation / METRICS).is_file():
-            raise InputError(f"{folder}: no {evaluation}/{METRICS}; python evaluate.py run_name={Path(folder).name}")
-        metrics = read_run(Path(folder), evaluation).metrics
-        solutions = [one for one in read_scored(Path(folder) / evaluation / "scored.jsonl") if one.split == "test"]
-        runs.append(ScoredRun(folder, solutions, float(metrics["threshold"])))
-    return name, runs
+    return name, [read_scored_run(Path(folder), evaluation) for folder in folders.split(",")]
 
 
 def table(results: Sequence[GroupResult], metric: str) -> str:

@@ -11,6 +11,8 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -58,6 +60,7 @@ def run_verb(verb: str, conf: Path) -> int:
     store_schemas(verb)
     task = _Task(verb, conf)
     try:
+        _refuse_hyphens(verb, conf, sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf), config_name=verb)(task)()
     except KeyboardInterrupt:
         _say("interrupted; resume=true goes on from the last complete checkpoint")
@@ -140,6 +143,17 @@ def _refuse_unread(verb: str, given: Sequence[str]) -> None:
         raise InputError(f"{name}: a setting of train.py, not read by {COMMANDS.get(verb, f'{verb}.py')}; leave it out")
 
 
+def _refuse_hyphens(verb: str, conf: Path, given: Sequence[str]) -> None:
+    """A setting written as a flag: argparse would only call it unrecognised."""
+    known = {*_keys(OmegaConf.structured(SCHEMAS[verb])), *_groups(conf)}
+    for one in given:
+        name, _, value = one.removeprefix("--").partition("=")
+        name = name.replace("-", "_")
+        if one.startswith("--") and name in known:
+            meant = f"{'+' * (name == 'experiment')}{name}={value or 'true'}"
+            raise InputError(f"{one}: settings are written without hyphens{_did_you_mean([meant])}")
+
+
 def _name_job(composed: DictConfig) -> None:
     """A multirun's jobs and a sweep agent's runs get folders of their own."""
     hydra_config = HydraConfig.get()
@@ -191,10 +205,24 @@ def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> st
     parent = key.rpartition(".")[0]
     if parent in known and OmegaConf.get_type(OmegaConf.select(schema, parent)) is dict:
         return f"{key}: names in {parent} are your own, and are added with a plus: +{key}=..."
+    if key in known and isinstance(OmegaConf.select(schema, key), DictConfig):
+        value = str(error).partition("value: ")[2].split("\n")[0].strip()
+        near = [f"{key}.{name}={value}" for name in _settings_that_take(OmegaConf.get_type(schema, key), value)]
+        return f"{key}: a section of settings, not a setting{_did_you_mean(near)}"
     if key in known:
         return f"{key}: {_one_line(str(error).split('full_key:')[0])}"
     near = [*_near_keys(key, known), *(f"+{one}" for one in _near(key, ["experiment"]))]
     return f"{key}: no such setting{_did_you_mean(near)}; {COMMANDS.get(verb, f'{verb}.py')} --cfg job shows all"
+
+
+def _settings_that_take(section: type | None, value: str) -> list[str]:
+    """Names in a section of settings that may have this value."""
+    found = []
+    for one in fields(section) if is_dataclass(section) else ():
+        with suppress(InputError):
+            if one.type is str and section(**{one.name: value}):
+                found.append(one.name)
+    return found
 
 
 def _groups(conf: Path) -> list[str]:

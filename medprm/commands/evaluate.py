@@ -27,16 +27,13 @@ from medprm.commands.score_split import score_split
 from medprm.config import EvaluateConfig
 from medprm.errors import InputError
 from medprm.evaluation.calibration import fit_all
-from medprm.evaluation.candidates import SolutionScores, collect_candidates
-from medprm.evaluation.card import filled_card
-from medprm.evaluation.exports import write_tables
-from medprm.evaluation.metrics import evaluate_scored, write_metrics
-from medprm.evaluation.report import versions_of, write_numbers_report, write_report
-from medprm.evaluation.scored import ScoredSolution, read_scored, write_scored
+from medprm.evaluation.metrics import evaluate_scored
+from medprm.evaluation.report import About, Shown, versions_of, write_report
+from medprm.evaluation.results import scores_of_orm, write_results
+from medprm.evaluation.scored import ScoredSolution, write_scored
 from medprm.evaluation.steps import judged_steps
 from medprm.evaluation.table import format_table
 from medprm.evaluation.tables import number_tables
-from medprm.evaluation.winners import selection_rows, write_selections
 from medprm.images.files import resolve_image
 from medprm.images.load import load_image, to_png_bytes
 from medprm.model.attention import resolve_attention
@@ -61,6 +58,7 @@ from medprm.run import (
 from medprm.scoring.calibration import load_calibration, save_calibration
 from medprm.scoring.engine import Share
 from medprm.scoring.kept_rows import RowFile
+from medprm.scoring.precision import resolve_dtype
 from medprm.scoring.scorer import StepScorer
 from medprm.scoring.step_token import SYSTEM, StepTokenScorer
 from medprm.tracking import start_tracking, tracker_url
@@ -95,7 +93,9 @@ def run(config: EvaluateConfig) -> Path:
         source = describe_source(data, splits)
         save_run(folder, checkpoint=str(checkpoint), data=source)
         scorer = load_scorer(checkpoint, config)
-        named, share = identity(checkpoint, source["hash"], config), Share(process_rank(), num_processes())
+        scored_in = {"device": scorer.device.type, "dtype": str(scorer.model.dtype).removeprefix("torch.")}
+        save_run(folder, scored_in=scored_in)
+        named, share = identity(checkpoint, source["hash"], scored_in, config), Share(process_rank(), num_processes())
 
         def score(cases: Sequence[CaseSolutions], split: str) -> list[ScoredSolution]:
             kept = RowFile(folder / "rows" / split, f"{split} {named}", share.rank)
@@ -124,42 +124,22 @@ def report(
     """Scores to numbers, table and page."""
     write_scored(folder / "scored.jsonl", [*validation_scores, *test_scores])
     logger.info("resampling %d times for the intervals", config.evaluation.num_bootstrap)
-    others = other_scores(config)
+    others = {} if config.orm is None else {"orm": scores_of_orm(Path(config.orm))}
     metrics = evaluate_scored(validation_scores, test_scores, config.evaluation, others)
-    write_metrics(folder / "metrics.json", metrics)
-    rows = selection_rows(collect_candidates(test_scores, others), test_scores, metrics["aggregation"])
-    write_selections(folder / "selections.jsonl", rows)
-    save_run(folder, report_notes=report_notes(config))  # for the page that is made again without the model
+    notes = report_notes(config)
+    save_run(folder, report_notes=notes)  # for the page that is made again without the model
     keep_calibration(config, checkpoint, validation_scores)
     cases = {item.case.case_id: item.case for item in test}
-    write_report(
-        folder / "report.html",
-        metrics,
-        test_scores,
-        cases,
-        image_reader(cases, image_root),
-        title=f"{config.data.name}: {checkpoint}",
-        notes=report_notes(config),
-        settings=config.evaluation,
-        look_command=look_command,
-        versions=versions_of(read_run(folder)),
-    )
-    write_tables(folder / "tables", metrics)
+    title, versions = f"{config.data.name}: {checkpoint}", versions_of(read_run(folder))
+    about = About(title, notes, config.evaluation, versions, look_command)
     card = Path(checkpoint) / "README.md"
-    if card.is_file():
-        text = filled_card(card.read_text(encoding="utf-8"), metrics, config.data.name, report_notes(config))
-        (folder / "model_card.md").write_text(text, encoding="utf-8")
+    write_results(
+        *(folder, metrics, test_scores, others, about, Shown(cases, image_reader(cases, image_root))),
+        *(card if card.is_file() else None, config.data.name),
+    )
     track(config, folder, metrics, test_scores, test)
     print(format_table(metrics))
     print(f"scores:  {folder / 'scored.jsonl'}\nnumbers: {folder / 'metrics.json'}\nreport:  {folder / 'report.html'}")
-
-
-def other_scores(config: EvaluateConfig) -> dict[str, SolutionScores]:
-    """Solution scores of other models by the name of their selector: `orm`, read at the last step."""
-    if config.orm is None:
-        return {}
-    solutions = read_scored(Path(config.orm))
-    return {"orm": {(one.case_id, one.solution_id): one.score("last") for one in solutions}}
 
 
 def keep_calibration(config: EvaluateConfig, checkpoint: str, validation: Sequence[ScoredSolution]) -> None:
@@ -202,9 +182,10 @@ def num_workers(config: EvaluateConfig, device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(8, num_cores_of_a_process())
 
 
-def identity(checkpoint: str, data_hash: str, config: EvaluateConfig) -> str:
-    """What scores depend on beside the settings that a run must go on with: the checkpoint's files, the data."""
+def identity(checkpoint: str, data_hash: str, scored_in: Mapping[str, str], config: EvaluateConfig) -> str:
+    """What scores depend on beside the settings that a run must go on with: the checkpoint's files, data, precision."""
     digest = hashlib.sha256(f"{data_hash} {config.permute} {config.seed} {config.blank} {config.max_cases}".encode())
+    digest.update(json.dumps(scored_in).encode())
     files = sorted(one for one in Path(checkpoint).glob("*") if one.suffix in (".safetensors", ".json"))
     for path in files or [Path(checkpoint)]:
         digest.update(path.name.encode())
@@ -229,7 +210,7 @@ def track(
         tracker.table(table_name, table.columns, table.rows)
     if config.tracking.keep_report:
         page = folder / "report_numbers.html"
-        write_numbers_report(page, metrics, test_scores, config.data.name, report_notes(config))
+        write_report(page, metrics, test_scores, About(config.data.name, report_notes(config), config.evaluation))
         tracker.keep(name, "report", {one.name: one for one in (page, folder / "metrics.json")})
     tracker.finish()
 
@@ -306,11 +287,12 @@ def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTok
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise InputError("scoring.device=cuda but there is no GPU; choose auto or cpu")
-    attention = resolve_attention(settings.attn_implementation, device == "cuda", settings.dtype != "float32")
+    dtype = resolve_dtype(settings.dtype, device)
+    attention = resolve_attention(settings.attn_implementation, device == "cuda", dtype != "float32")
     if device == "cuda":
         device = f"cuda:{local_rank()}"
-    loaded = load_checkpoint(checkpoint, dtype=settings.dtype, device=device, attn_implementation=attention)
-    logger.info("scoring with %s on %s in %s", checkpoint, device, settings.dtype)
+    loaded = load_checkpoint(checkpoint, dtype=dtype, device=device, attn_implementation=attention)
+    logger.info("scoring with %s on %s in %s", checkpoint, device, dtype)
     if settings.protocol == "medprm_reward":
         if config.blank:
             raise InputError("blank with scoring.protocol=medprm_reward: that model's prompt is fixed; leave it out")

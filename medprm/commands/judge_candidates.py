@@ -20,6 +20,7 @@ from tqdm import tqdm
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
 from medprm.annotation.settings import ExpertSettings, JudgeSettings
 from medprm.cases.schema import Case
+from medprm.clients.chat import Unanswered
 from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
 from medprm.clients.limits import BudgetSpent
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rate(given)
     except (InputError, BudgetSpent) as error:
         print(f"judge_candidates: {error}", file=sys.stderr)
+        return 2
+    except Unanswered as error:
+        print(f"judge_candidates: no answer from {error}; started again it goes on", file=sys.stderr)
         return 2
     return 0
 

@@ -128,7 +128,7 @@ def make_plan(
             for name, is_checkpointed in (("without_checkpointing", False), ("with_checkpointing", True))
         },
         "logits_gib": {
-            "of_label_tokens": label_logits_at(config, lengths) / GIB,
+            "at_label_positions": label_logits_at(config, shape, lengths) / GIB,
             "if_at_every_position": logits_at(config, shape, lengths.max_row_tokens) / GIB,
         },
         "estimates": list(ESTIMATES),
@@ -256,9 +256,11 @@ def activations(config: TrainConfig, shape: Shape, lengths: Lengths, is_checkpoi
     return activation_bytes(shape, tokens, tiles, config.training.bf16, is_checkpointed)
 
 
-def label_logits_at(config: TrainConfig, lengths: Lengths) -> float:
-    """Logits of the label tokens alone, and their gradients, in bytes."""
+def label_logits_at(config: TrainConfig, shape: Shape, lengths: Lengths) -> float:
+    """Logits at the label positions, of the label tokens or of all, and their gradients, in bytes."""
     positions = config.training.per_device_train_batch_size * lengths.max_row_steps
+    if config.training.loss == "full_vocabulary":
+        return logit_bytes(shape, positions, config.training.bf16)
     return positions * len(config.labels.texts) * 2 * (2 if config.training.bf16 else 4)
 
 
@@ -271,7 +273,7 @@ def memory_table(config: TrainConfig, counts: Counts, shape: Shape, lengths: Len
     """Stage -> part -> GiB on one GPU, and whether it fits. The configuration's own sizes count for its own stage."""
     settings, own = config.planning, stage_of(config.deepspeed)
     used = activations(config, shape, lengths, config.training.activation_checkpointing)
-    logits = label_logits_at(config, lengths)
+    logits = label_logits_at(config, shape, lengths)
     table = {}
     for stage in STAGES:
         owned = owned_bytes(counts, stage, settings.num_gpus, config.training.bf16)

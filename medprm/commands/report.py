@@ -1,29 +1,29 @@
 """`python -m medprm.commands.report FOLDER [--to FOLDER]`: numbers and page again from scored.jsonl, without the model.
 
-In: the folder of an evaluation. Out, in --to (default: the folder itself): metrics.json, report.html, tables/*.csv and
-*.tex. Threshold, aggregation, values of N, resamples and protocol can be others than when it was scored;
-judge_ratings.jsonl in the folder becomes a selector. Without the records the page has no cases to look at, and says so.
+In: the folder of an evaluation. Out, in --to (default: the folder itself): metrics.json, report.html, selections.jsonl,
+model_card.md, tables/*.csv and *.tex. Threshold, aggregation, values of N, resamples and protocol can be others than
+when it was scored; judge_ratings.jsonl in the folder becomes a selector. Without the records the page has no cases to
+look at, and says so.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import yaml
 
 from medprm.cases.folder import open_data
 from medprm.cases.schema import Case
 from medprm.clients.settings import GuardSettings, SourcePolicy
 from medprm.commands.evaluate import image_reader
+from medprm.commands.evaluated_run import read_json, read_settings, read_yaml
 from medprm.errors import InputError
-from medprm.evaluation.exports import write_tables
+from medprm.evaluation.candidates import SolutionScores
 from medprm.evaluation.judge_selector import SELECTOR, read_ratings
-from medprm.evaluation.metrics import evaluate_scored, write_metrics
-from medprm.evaluation.report import versions_of, write_numbers_report, write_report
+from medprm.evaluation.metrics import evaluate_scored
+from medprm.evaluation.report import About, Shown, versions_of
+from medprm.evaluation.results import CARD, scores_of_orm, write_results
 from medprm.evaluation.scored import ScoredSolution, read_scored
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.table import format_table
@@ -35,7 +35,8 @@ class Evaluated(NamedTuple):
     validation: list[ScoredSolution]
     test: list[ScoredSolution]
     settings: EvaluationSettings
-    versions: dict[str, Any]
+    config: dict[str, Any]
+    run: dict[str, Any]
     title: str
     guard: GuardSettings
     cases: dict[str, Case] | None
@@ -56,44 +57,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def rewrite(given: argparse.Namespace) -> None:
     """All files of an evaluation but the scores."""
     evaluated = open_evaluated(given.folder, given.data)
-    asked = {name: value for name in ("threshold", "aggregation", "protocol") if (value := getattr(given, name))}
+    names = ("threshold", "aggregation", "protocol")
+    asked = {name: value for name in names if (value := getattr(given, name)) is not None}
     if given.sizes:
         asked["max_candidates"] = given.sizes
     if given.num_bootstrap:
         asked["num_bootstrap"] = given.num_bootstrap
     settings = replace(evaluated.settings, **asked)
-    ratings = given.folder / "judge_ratings.jsonl"
-    others = {SELECTOR: read_ratings(ratings)} if ratings.is_file() else {}
+    notes = list(evaluated.run.get("report_notes", []))  # what the page said at its top when it was first made
+    others, more = other_scores(given.folder, evaluated.config.get("orm"))
     metrics = evaluate_scored(evaluated.validation, evaluated.test, settings, others)
     folder: Path = given.to or given.folder
     folder.mkdir(parents=True, exist_ok=True)
-    write_metrics(folder / "metrics.json", metrics)
-    write_tables(folder / "tables", metrics)
-    notes = [*([] if evaluated.cases else [f"No cases are shown: {evaluated.why}."]), *_notes(given.folder)]
-    page = folder / "report.html"
+    shown = None
     if evaluated.cases is None or evaluated.image_root is None:
-        write_numbers_report(page, metrics, evaluated.test, evaluated.title, notes, evaluated.versions)
+        more.append(f"No cases are shown: {evaluated.why}.")
     else:
-        images = image_reader(evaluated.cases, evaluated.image_root)
-        rest = (evaluated.cases, images, evaluated.title, notes, settings)
-        write_report(page, metrics, evaluated.test, *rest, versions=evaluated.versions)
+        shown = Shown(evaluated.cases, image_reader(evaluated.cases, evaluated.image_root))
+    about = About(evaluated.title, [*more, *notes], settings, versions_of(evaluated.run))
+    data_name = evaluated.config.get("data", {}).get("name", given.folder.name)
+    write_results(folder, metrics, evaluated.test, others, about, shown, _card(given.folder, evaluated.run), data_name)
     print(format_table(metrics))
-    print(f"numbers: {folder / 'metrics.json'}\ntables:  {folder / 'tables'}\nreport:  {page}")
+    print(f"numbers: {folder / 'metrics.json'}\ntables:  {folder / 'tables'}\nreport:  {folder / 'report.html'}")
+
+
+def other_scores(folder: Path, orm: str | None) -> tuple[dict[str, SolutionScores], list[str]]:
+    """The outcome reward model of the evaluation and a judge's ratings, and what is to be said of those not there."""
+    others: dict[str, SolutionScores] = {}
+    notes = []
+    if orm is not None and Path(orm).is_file():
+        others["orm"] = scores_of_orm(Path(orm))
+    elif orm is not None:
+        notes.append(f"The outcome reward model is left out: {orm} is not there any more.")
+    ratings = folder / "judge_ratings.jsonl"
+    if ratings.is_file():
+        others[SELECTOR] = read_ratings(ratings)
+    return others, notes
+
+
+def _card(folder: Path, run: Mapping[str, Any]) -> Path | None:
+    """The checkpoint's card, or the filled one where the checkpoint is elsewhere; None where there is neither."""
+    both = (Path(run.get("checkpoint", "")) / "README.md", folder / CARD)
+    return next((one for one in both if one.is_file()), None)
 
 
 def open_evaluated(folder: Path, data: str | None) -> Evaluated:
     """Scores, the settings they were made with, and the records where they are still there."""
     scored = read_scored(folder / "scored.jsonl")
-    config = _read_yaml(folder / "config.yaml")
-    run = _read_json(folder / "run.json")
+    config = read_yaml(folder / "config.yaml")
+    run = read_json(folder / "run.json")
     cases, root, why = _open_cases(data or run.get("data", {}).get("path"), scored)
-    known = {one.name for one in fields(EvaluationSettings)}
-    given = {name: value for name, value in config.get("evaluation", {}).items() if name in known}
     return Evaluated(
         [one for one in scored if one.split == "validation"],
         [one for one in scored if one.split == "test"],
-        EvaluationSettings(**given),
-        versions_of(run),
+        read_settings(folder),
+        config,
+        run,
         f"{config.get('data', {}).get('name', folder.name)}: {run.get('checkpoint', folder)}",
         _guard(config.get("guard", {})),
         cases,
@@ -121,19 +140,6 @@ def _guard(given: dict[str, Any]) -> GuardSettings:
         return GuardSettings()
     sources = {name: SourcePolicy(**one) for name, one in given.get("sources", {}).items()}
     return GuardSettings(list(given.get("site_hosts", [])), sources)
-
-
-def _notes(folder: Path) -> list[str]:
-    """What the page said at its top when it was first made."""
-    return list(_read_json(folder / "run.json").get("report_notes", []))
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _parser() -> argparse.ArgumentParser:

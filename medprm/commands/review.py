@@ -8,6 +8,7 @@ import json
 import logging
 import secrets
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import uvicorn
@@ -24,13 +25,14 @@ from medprm.cases.schema import Record
 from medprm.config import ReviewConfig
 from medprm.errors import InputError
 from medprm.review.accounts import Accounts
-from medprm.review.app import Project, make_app
+from medprm.review.app import make_app
 from medprm.review.assignment import Assignment
 from medprm.review.database import Database
 from medprm.review.exchange import EXPORTS, export_text, import_verdicts
 from medprm.review.material import read_material
 from medprm.review.pixels import Pixels
-from medprm.review.settings import check_file
+from medprm.review.project import Project
+from medprm.review.settings import AddressSettings, check_file
 
 logger = logging.getLogger(__name__)
 
@@ -114,18 +116,26 @@ def serve(config: ReviewConfig, project: Project) -> None:
         f"{scheme}://{address.host}:{address.port}  (Ctrl-C ends it; everything said is kept in {config.output_dir})",
         flush=True,
     )
-    uvicorn.run(
-        make_app(project),
-        host=address.host,
-        port=address.port,
-        ssl_certfile=address.certificate,
-        ssl_keyfile=address.key,
-        proxy_headers=address.behind_https_proxy,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        access_log=False,
-        log_level="warning",
-    )
+    if address.behind_https_proxy and not address.believed_proxies:
+        logger.warning(
+            "failed logins are counted by the address of the proxy, as one for everybody; set "
+            "address.trusted_proxies=[ADDRESS OF THE PROXY]"
+        )
+    uvicorn.run(make_app(project), host=address.host, port=address.port, **server_options(address))
+
+
+def server_options(address: AddressSettings) -> dict[str, Any]:
+    """How uvicorn serves the application at an address."""
+    return {
+        "ssl_certfile": address.certificate,
+        "ssl_keyfile": address.key,
+        "proxy_headers": address.behind_https_proxy,
+        "forwarded_allow_ips": address.believed_proxies,
+        "server_header": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "access_log": False,
+        "log_level": "warning",
+    }
 
 
 def write_exports(folder: Path, project: Project) -> None:

@@ -63,12 +63,15 @@ from medprm.run import (
     is_first_process,
     num_processes,
     prepare_run_folder,
+    process_rank,
     provenance,
     save_config,
     save_run,
     set_seed_and_threads,
     start_log,
 )
+from medprm.scoring.engine import Share
+from medprm.scoring.kept_rows import SharedRows
 from medprm.scoring.scorer import StepScorer
 from medprm.statistics.step_metrics import auroc, confusion_rows, macro_f1
 from medprm.tracking import Tracker, start_tracking, tracker_url
@@ -122,6 +125,7 @@ def run(config: TrainConfig) -> Path:
         label_tokens=label_tokens,
         step_metrics=progress_metrics,
         tree_attention=config.packing.attention,
+        loss=config.training.loss,
         callbacks=[MetricsLog(folder / METRICS_FILE, tracker), stopping, *checkpoint_callbacks(start)],
     )
     trainer.train(resume_from_checkpoint=str(start) if start else None)
@@ -131,8 +135,9 @@ def run(config: TrainConfig) -> Path:
         raise RunStopped(f"{folder / STOP_FILE} was found at step {trainer.state.global_step}, a checkpoint is saved")
     finished = finish_model(trainer, loaded, config)
     prm = describe_prm(encoder, config.labels) | {"base": config.model.path, "medprm_version": __version__}
-    if is_first_process() and splits.get("validation") and is_whole(config):
-        prm |= choices(replace(finished, prm=prm), splits["validation"], data.image_root, config)
+    if splits.get("validation") and is_whole(config):
+        with trainer.accelerator.autocast():  # as it was trained
+            prm |= choices(replace(finished, prm=prm), splits["validation"], data.image_root, config)
     card = model_card(prm, config.data.name, train_set.counts)
     is_sharded = bool(config.deepspeed) and config.tuning.kind == "full"
     checkpoint = save_result(folder / CHECKPOINT, trainer, finished, prm, card, is_sharded)
@@ -316,16 +321,27 @@ def finish_model(trainer: PRMTrainer, loaded: LoadedModel, config: TrainConfig) 
 
 
 def is_whole(config: TrainConfig) -> bool:
-    """Whether the finished model lies on the first process's device, ready to score."""
+    """Whether the finished model lies on every process's device, ready to score."""
     return not config.deepspeed and config.tuning.kind != "qlora"
 
 
 def choices(
     finished: LoadedModel, validation: Sequence[CaseSolutions], root: Path, config: TrainConfig
 ) -> dict[str, Any]:
-    """Threshold and aggregation, chosen on the validation split."""
-    scorer = StepScorer.from_loaded(finished, "the trained model", config.packing.max_row_tokens)
-    scored = score_split(scorer, validation, "validation", root)
+    """Threshold and aggregation, chosen on the validation split. The processes share its rows: every one calls it."""
+    scorer = StepScorer.from_loaded(
+        finished,
+        "the trained model",
+        config.packing.max_row_tokens,
+        tree_attention=config.packing.attention,
+        tiles=config.tiles,
+    )
+    scored = score_split(
+        *(scorer, validation, "validation", root),
+        kept=SharedRows(),
+        share=Share(process_rank(), num_processes()),
+        num_workers=config.training.dataloader_num_workers,
+    )
     threshold = choose_threshold(scored, config.evaluation)
     aggregation = choose_aggregation(collect_candidates(scored), config.evaluation)
     logger.info("threshold %.3f: %s", threshold.value, threshold.rule)

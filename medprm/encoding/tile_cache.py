@@ -1,8 +1,8 @@
 """Tiles on disk, found by the content of an image file and how it was cut: what was decoded once is not decoded again.
 
 In: the bytes of a file, the frame, how it is cut. Out: its tiles as arrays of bytes. A renamed or moved file is found
-again, a changed one is not; another version of the decoding packages makes another entry. Several processes may share a
-folder. A damaged entry is made anew, and said.
+again, a changed one is not; other decoding packages, or other versions of them, make another entry. Several processes
+may share a folder. A damaged entry is made anew, and said.
 """
 
 import hashlib
@@ -10,19 +10,35 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import PIL
-import pydicom
 
 from medprm.cases.atomic import replaced_file
 from medprm.images.settings import ImageSettings
 
 logger = logging.getLogger(__name__)
 
-# Name of how a file becomes tiles; a change of what `images/` makes of a file needs another one.
-RENDERING = f"tiles-1 pillow-{PIL.__version__} pydicom-{pydicom.__version__}"
+# Whatever decodes a file; one that is installed later decodes other files, or the same ones to other values.
+DECODERS = (
+    *("pillow", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm"),
+    "pyjpegls",
+)
+
+
+@cache
+def rendering() -> str:
+    """Name of how a file becomes tiles; a change of what `images/` makes of a file needs another number."""
+    return " ".join(["tiles-1", *(f"{name}-{_version(name)}" for name in DECODERS)])
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 class TileCache:
@@ -38,7 +54,7 @@ class TileCache:
     def path(self, data: bytes, frame: int | None, settings: ImageSettings) -> Path:
         """Where the tiles of these bytes are, or would be."""
         digest = hashlib.sha256(data)
-        how = [RENDERING, frame, settings.tile_size, settings.max_tiles, settings.use_thumbnail]
+        how = [rendering(), frame, settings.tile_size, settings.max_tiles, settings.use_thumbnail]
         if settings.windows:  # else as before there were any, so that older folders stay of use
             how.append(list(settings.windows))
         digest.update(json.dumps(how).encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medprm.cases.atomic import replaced_file
-from medprm.evaluation.table import SELECTOR_NAMES, STEP_ROWS, selectors_of, sizes_of
+from medprm.evaluation.table import SELECTOR_NAMES, STEP_ROWS, columns_of, selectors_of
 from medprm.evaluation.tables import number_tables
 
 ESCAPED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
@@ -37,7 +37,7 @@ def export_tables(metrics: Mapping[str, Any]) -> dict[str, Export]:
             _csv(flat["step_metrics"]), _latex(["metric", "value [95 % interval]", "n"], rows)
         )
     if "best_of_n" in flat:
-        best, sizes = metrics["best_of_n"], sizes_of(metrics)
+        best, sizes = metrics["best_of_n"], columns_of(metrics)
         rows = [
             [SELECTOR_NAMES[name], *(_cell(best[name][size]) if size in best[name] else "" for size in sizes)]
             for name in selectors_of(metrics)

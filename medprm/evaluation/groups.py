@@ -6,28 +6,17 @@ the difference resample patients, the same ones for every run: they hold for the
 seed too: how the seeds differ is in it (statistics/seeds.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from medprm.errors import InputError
-from medprm.evaluation.scored import ScoredSolution
-from medprm.evaluation.steps import Resampling, confusion_sums, draw_resampling, judged_steps
-from medprm.statistics.bootstrap import Estimate, interval, resample_sums
+from medprm.evaluation.measures import Measure, ScoredRun, measure_of
+from medprm.evaluation.steps import Resampling, draw_resampling
+from medprm.statistics.bootstrap import Estimate, Statistic, interval, resample_sums
 from medprm.statistics.seeds import combine_seeds
 from medprm.statistics.significance import bootstrap_p, holm
-from medprm.statistics.step_metrics import COUNT_METRICS
-
-NUM_COUNTS = 4  # tp, fp, fn, tn
-
-
-class ScoredRun(NamedTuple):
-    """One run's test split, and the threshold that it chose on validation."""
-
-    name: str
-    solutions: Sequence[ScoredSolution]
-    threshold: float
 
 
 class GroupResult(NamedTuple):
@@ -51,53 +40,57 @@ class GroupResult(NamedTuple):
 def compare_groups(
     groups: Mapping[str, Sequence[ScoredRun]], metric: str, num_bootstrap: int, seed: int = 0
 ) -> list[GroupResult]:
-    """`metric` is one of COUNT_METRICS. InputError where two runs were not scored on the same steps."""
-    if metric not in COUNT_METRICS:
-        raise InputError(f"metric {metric!r}; expected one of {', '.join(COUNT_METRICS)}")
+    """`metric` is one of MEASURES. InputError where two runs were not scored on the same steps."""
     runs = [run for group in groups.values() for run in group]
-    _check_same_steps(runs)
+    measure = measure_of(metric, runs)
+    check_same_steps(runs)
     resampling = draw_resampling((one.group_id for one in runs[0].solutions), num_bootstrap, seed)
-    num_steps = len(judged_steps(runs[0].solutions).scores)
-    sums = {name: _sums(group, resampling) for name, group in groups.items()}
-    first = next(iter(groups))
-    results = [
-        _result(name, sums, {one: len(group) for one, group in groups.items()}, first, metric, resampling, num_steps)
-        for name in groups
-    ]
+    measured = {name: measured_runs(group, measure, resampling) for name, group in groups.items()}
+    first = next(iter(measured.values()))
+    results = [_result(name, one, first, resampling) for name, one in measured.items()]
     corrected = holm([one.p for one in results if one.p is not None])
     return [one if one.p is None else one._replace(p_holm=corrected.pop(0)) for one in results]
 
 
-def _result(
-    name: str,
-    sums: Mapping[str, np.ndarray],
-    num_runs: Mapping[str, int],
-    first: str,
-    metric: str,
-    resampling: Resampling,
-    num_steps: int,
-) -> GroupResult:
-    by_run, weights, num_groups = _values(metric, sums[name]), resampling.weights, len(resampling.numbers)
-    mean_of = _mean_of(metric, num_runs[name])
-    resampled = np.asarray(mean_of(resample_sums(sums[name], weights)))
-    mean = interval(float(np.mean(by_run)), resampled, num_steps)
-    over_seeds = combine_seeds(by_run, resampled, num_groups, num_steps)
-    if name == first:
+class MeasuredRuns(NamedTuple):
+    """One number of a group of runs: of each run, (S,), and of each run in every resample, (R, S). `n` counts rows."""
+
+    by_run: np.ndarray
+    resampled: np.ndarray
+    n: int
+
+    def over_seeds(self, num_groups: int) -> Estimate:
+        """The mean with an interval for another seed too."""
+        return combine_seeds(self.by_run.tolist(), self.resampled.mean(axis=1), num_groups, self.n)
+
+
+def measured_runs(runs: Sequence[ScoredRun], measure: Measure, resampling: Resampling) -> MeasuredRuns:
+    """A measure of every run of a group, on the same resamples."""
+    sums = [measure.sums(run, resampling) for run in runs]
+    return measured_sums(sums, measure.statistic, resampling, measure.count(runs[0]))
+
+
+def measured_sums(sums: Sequence[np.ndarray], statistic: Statistic, resampling: Resampling, n: int) -> MeasuredRuns:
+    """The same from the sums of every run, (G, width) each."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_run = np.array([float(statistic(one.sum(axis=0))) for one in sums])
+        resampled = [np.asarray(statistic(resample_sums(one, resampling.weights))) for one in sums]
+    return MeasuredRuns(by_run, np.stack(resampled, axis=1), n)
+
+
+def _result(name: str, group: MeasuredRuns, first: MeasuredRuns, resampling: Resampling) -> GroupResult:
+    num_groups, by_run = len(resampling.numbers), group.by_run.tolist()
+    means = group.resampled.mean(axis=1)
+    mean, over_seeds = interval(float(group.by_run.mean()), means, group.n), group.over_seeds(num_groups)
+    if group is first:
         return GroupResult(name, mean, by_run, None, over_seeds)
-    both = np.concatenate([sums[name], sums[first]], axis=1)
-    differences = np.asarray(_difference_of(metric, num_runs[name], num_runs[first])(resample_sums(both, weights)))
-    of_first = _values(metric, sums[first])
-    difference = interval(float(np.mean(by_run) - np.mean(of_first)), differences, num_steps)
+    differences = means - first.resampled.mean(axis=1)
+    difference = interval(float(group.by_run.mean() - first.by_run.mean()), differences, group.n)
     # Run k of one group against run k of the other: seeds that were paired stay so.
-    pairs = [one - other for one, other in zip(by_run, of_first, strict=False)]
-    paired = pairs if len(by_run) == len(of_first) else pairs[:1]
-    beyond = combine_seeds(paired, differences, num_groups, num_steps)._replace(value=difference.value)
+    pairs = [one - other for one, other in zip(by_run, first.by_run.tolist(), strict=False)]
+    paired = pairs if len(by_run) == len(first.by_run) else pairs[:1]
+    beyond = combine_seeds(paired, differences, num_groups, group.n)._replace(value=difference.value)
     return GroupResult(name, mean, by_run, difference, over_seeds, beyond, bootstrap_p(differences))
-
-
-def _values(metric: str, sums: np.ndarray) -> list[float]:
-    """The metric of each run of a group."""
-    return [float(COUNT_METRICS[metric](one)) for one in sums.sum(axis=0).reshape(-1, NUM_COUNTS)]
 
 
 def verdict(difference: Estimate) -> str:
@@ -107,30 +100,11 @@ def verdict(difference: Estimate) -> str:
     return "better" if difference.low > 0 else "worse"
 
 
-def _sums(group: Sequence[ScoredRun], resampling: Resampling) -> np.ndarray:
-    """Counts of every run side by side: (G, 4 x runs)."""
-    return np.concatenate(
-        [confusion_sums(judged_steps(run.solutions), run.threshold, resampling) for run in group], axis=1
-    )
+def check_same_steps(runs: Sequence[ScoredRun]) -> None:
+    """InputError where two of the runs have other solutions, other true labels or other right answers."""
 
-
-def _mean_of(metric: str, num_runs: int) -> Callable[[np.ndarray], np.ndarray]:
-    def statistic(sums: np.ndarray) -> np.ndarray:
-        by_run = sums.reshape(*sums.shape[:-1], num_runs, NUM_COUNTS)
-        return np.asarray(COUNT_METRICS[metric](by_run)).mean(axis=-1)
-
-    return statistic
-
-
-def _difference_of(metric: str, num_first: int, num_second: int) -> Callable[[np.ndarray], np.ndarray]:
-    first, second = _mean_of(metric, num_first), _mean_of(metric, num_second)
-    border = NUM_COUNTS * num_first
-    return lambda sums: first(sums[..., :border]) - second(sums[..., border:])
-
-
-def _check_same_steps(runs: Sequence[ScoredRun]) -> None:
-    def steps(run: ScoredRun) -> dict[tuple[str, str], list[str]]:
-        return {(one.case_id, one.solution_id): one.labels for one in run.solutions}
+    def steps(run: ScoredRun) -> dict[tuple[str, str], tuple[list[str], bool | None]]:
+        return {(one.case_id, one.solution_id): (one.labels, one.is_correct) for one in run.solutions}
 
     expected = steps(runs[0])
     for run in runs[1:]:

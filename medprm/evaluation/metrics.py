@@ -178,9 +178,8 @@ def _add_best_of_n(
     curves = selector_curves(candidates, aggregation, settings)
     result = best_of_n_estimates(curves, resampling)
     found.counts["cases_with_fewer_candidates_than"] = result.left_out
-    if not any(
-        one.is_defined for size, one in result.estimates["oracle"].items() if int(size) in settings.max_candidates
-    ):
+    wanted = curves.sizes if settings.max_candidates is None else settings.max_candidates
+    if not any(one.is_defined for size, one in result.estimates["oracle"].items() if int(size) in wanted):
         found.notes["best_of_n"] = "absent: too few cases reach any N of max_candidates for an interval"
         return
     found.sections["best_of_n"] = {"pass@1": result.pass_at_1, **result.estimates}

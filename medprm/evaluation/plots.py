@@ -6,7 +6,7 @@ numbers give the same text. Colours: Okabe and Ito's palette, told apart by line
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -14,8 +14,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medprm.evaluation.steps import JudgedSteps
+from medprm.evaluation.steps import JudgedSteps, Resampling
 from medprm.evaluation.table import SELECTOR_NAMES, selector_title, selectors_of, sizes_of
+from medprm.statistics.bootstrap import PERCENTILES, resample_sums, sum_by_cluster
 from medprm.statistics.step_metrics import NUM_CALIBRATION_BINS, calibration_rows, confusion_rows
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = (
@@ -94,24 +95,64 @@ def best_of_n_plot(metrics: Mapping[str, Any]) -> str:
             )
             lows, highs = [number["low"] for number in numbers], [number["high"] for number in numbers]
             axes.fill_between(at, lows, highs, color=line.colour, alpha=0.16 if is_main else 0.07, linewidth=0)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sizes, [str(size) for size in sizes])
-        axes.minorticks_off()
-        axes.set_xlabel("N, candidates to pick from")
-        axes.set_ylabel("share of right answers")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        _name_sizes(axes, sizes)
 
     label = "Best-of-N: share of right answers against the number of candidates, with 95 % bands"
     return _svg("best-of-n", label, draw, width=9.2, height=4.2)
 
 
-def calibration_plot(steps: JudgedSteps) -> str:
-    """Share of correct steps against the mean score of each bin; the area of a point shows how many steps it holds."""
-    sums = calibration_rows(steps.is_correct, steps.scores).sum(axis=0).reshape(3, NUM_CALIBRATION_BINS)
-    counts, scores, truths = sums[:, sums[0] > 0]
+RUN_LINES = (
+    *(Line(BLUE, "-", "o"), Line(VERMILION, "-", "s"), Line(GREEN, "-", "D"), Line(PURPLE, "-", "^")),
+    *(Line(ORANGE, "--", "v"), Line(SKY, "--", "P"), Line(INK, "--", "x"), Line(GREY, "-.", "h")),
+)
+
+
+def runs_plot(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Best-of-N of several runs, by name -> metrics.json, each by its own aggregation, with 95 % bands."""
+    sizes = sorted({int(size) for metrics in runs.values() for size in sizes_of(metrics)})
+
+    def draw(axes: Axes) -> None:
+        for (name, metrics), line in zip(runs.items(), RUN_LINES, strict=False):
+            numbers = {int(size): one for size, one in metrics["best_of_n"][metrics["aggregation"]].items()}
+            at = sorted(numbers)
+            # A name is text: no mathematics in it.
+            label = f"{name}, {SELECTOR_NAMES[metrics['aggregation']]}".replace("$", r"\$")
+            values = [numbers[size]["value"] for size in at]
+            axes.plot(at, values, line.dashes, color=line.colour, marker=line.marker, markersize=5, label=label)
+            lows, highs = [numbers[size]["low"] for size in at], [numbers[size]["high"] for size in at]
+            axes.fill_between(at, lows, highs, color=line.colour, alpha=0.1, linewidth=0)
+        _name_sizes(axes, sizes)
+
+    label = "Best-of-N of the runs: share of right answers against the number of candidates, with 95 % bands"
+    return _svg("runs", label, draw, width=9.2, height=4.2)
+
+
+def _name_sizes(axes: Axes, sizes: Sequence[int]) -> None:
+    """The axes of a Best-of-N plot."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("N, candidates to pick from")
+    axes.set_ylabel("share of right answers")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def calibration_plot(steps: JudgedSteps, resampling: Resampling) -> str:
+    """Share of correct steps against the mean score of each bin, with its 95 % interval by patient.
+
+    The area of a point shows how many steps it holds.
+    """
+    by_group = sum_by_cluster(calibration_rows(steps.is_correct, steps.scores), resampling.clusters(steps.group_ids))
+    sums = by_group.sum(axis=0).reshape(3, NUM_CALIBRATION_BINS)
+    is_there = sums[0] > 0
+    counts, scores, truths = sums[:, is_there]
+    resampled = resample_sums(by_group, resampling.weights).reshape(-1, 3, NUM_CALIBRATION_BINS)[:, :, is_there]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lows, highs = np.nanpercentile(resampled[:, 2] / resampled[:, 0], PERCENTILES, axis=0)
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.2, label="perfectly calibrated")
+        axes.fill_between(scores / counts, lows, highs, color=BLUE, alpha=0.16, linewidth=0, label="95 % by patient")
         axes.plot(scores / counts, truths / counts, "-", color=BLUE, linewidth=1.4)
         areas = 20 + 180 * counts / counts.max()
         axes.scatter(scores / counts, truths / counts, s=areas, color=BLUE, alpha=0.85, label="this model")

@@ -6,12 +6,13 @@ from. A protocol that needs something the solutions lack raises ScoredError.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from medprm.evaluation import protocol_best_of_n as choosing
 from medprm.evaluation import protocol_steps as judging
 from medprm.evaluation.protocol_input import ProtocolInput
+from medprm.evaluation.protocol_sets import SETS, SetCases, set_cases
 from medprm.evaluation.published import figures_of
 from medprm.evaluation.settings import PROTOCOLS as NAMES
 from medprm.statistics.bootstrap import Estimate
@@ -44,6 +45,11 @@ class Protocol:
 
 THRESHOLD = (
     "The threshold is chosen on validation (evaluation.threshold sets one); publications often do not say theirs."
+)
+
+FEWER = (
+    "Cases with fewer than N candidates known to be right or wrong are left out of all numbers and counted; sets "
+    "without a case are named, and the mean of sets is then missing."
 )
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -114,23 +120,30 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "prm_clinic": Protocol(
         "PRM-Clinic",
-        "Share of dialogues whose gold note has the highest score among all its notes; and step metrics.",
-        "hanyin88/prm-clinic",
+        "Share of dialogues whose gold note has the highest score among all its notes, the score being the product of "
+        "the note's step scores; and step metrics. Also by task (A_Validate, A_Verify, Dialogue_G).",
+        "hanyin88/prm-clinic, src/eval",
         choosing.note_selection,
         ("all", "note_selection"),
-        (THRESHOLD, "The note's score is the aggregation of its steps; ties share the pick evenly."),
+        (
+            THRESHOLD,
+            "Theirs multiplies the scores of problems and of completeness, too, which ours does not give; ties share "
+            "the pick evenly.",
+            "Notes whose steps were all taken away cannot be scored: the reader refuses and counts them.",
+        ),
     ),
     "med_prm": Protocol(
         "Med-PRM's seven sets",
         "Accuracy by set of Best-of-N by the least step score, of self-consistency, and of the score-weighted vote "
-        "(SC + RM, by least and by last score), at N = 64 or the most there are; then the mean over the seven sets.",
+        "(SC + RM, by least and by last score), at N = 64; then the mean over the seven sets.",
         "arXiv 2506.11474; hyper-parameters of its repository",
         choosing.med_prm,
         ("mean of sets", "weighted_vote_min"),
         (
             "Exact expectations instead of one draw; ties share the pick evenly (theirs go to the first).",
-            "Unparsed answers never win a vote (theirs count None as an answer).",
-            "Sets that are absent are named, and the mean of sets is then missing.",
+            "Unparsed answers are wrong and never win a vote (theirs count None as an answer).",
+            "Where fewer than half of the cases have 64 candidates, N is the number that half of them have.",
+            FEWER,
         ),
     ),
     "visualprm": Protocol(
@@ -145,7 +158,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "VLMEvalKit does. Ties share the pick evenly (theirs go to the earlier candidate).",
             "DynaMath's worst case multiplies the variants' expectations: each draws its own candidates.",
             "MathVerse is to be given in its vision-only form; WeMath by plain accuracy, not its strict score.",
-            "Sets that are absent are named, and the mean of sets is then missing.",
+            "Unparsed answers are wrong.",
+            FEWER,
         ),
     ),
 }
@@ -158,11 +172,11 @@ class Measured:
 
     name: str
     numbers: Numbers
-    absent: tuple[str, ...] = field(default=())
+    set_cases: SetCases | None = None
 
     def words(self) -> dict[str, Any]:
-        """Plain JSON: title, definition, source, deviations, published reference rows, sets that are absent."""
-        protocol = PROTOCOLS[self.name]
+        """Plain JSON: title, definition, source, deviations, published reference rows, N and what was left out."""
+        protocol, cases = PROTOCOLS[self.name], self.set_cases
         return {
             "name": self.name,
             "title": protocol.title,
@@ -170,12 +184,22 @@ class Measured:
             "source": protocol.source,
             "deviations": list(protocol.deviations),
             "headline": list(protocol.headline),
-            "absent_sets": list(self.absent),
+            **({} if cases is None else _counts(cases)),
+            "notes": [] if cases is None else cases.notes(),
             "published": [one.as_json() for one in figures_of(self.name)],
         }
 
 
+def _counts(cases: SetCases) -> dict[str, Any]:
+    return {
+        "num_candidates": cases.num_candidates,
+        "left_out": {name: num for name, (num, _) in cases.left_out.items()},
+        "other_sources": cases.other_sources,
+        "absent_sets": cases.absent,
+    }
+
+
 def measure(name: str, given: ProtocolInput) -> Measured:
     """The numbers of the test solutions by the protocol called `name`."""
-    absent = choosing.absent_sets(name, given.test)
-    return Measured(name, PROTOCOLS[name].measure(given), tuple(absent))
+    cases = set_cases(name, given.test) if name in SETS else None
+    return Measured(name, PROTOCOLS[name].measure(given), cases)

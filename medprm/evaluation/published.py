@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 VISUALPRM = "VisualPRM, arXiv 2503.10291"
 MED_PRM = "Med-PRM, arXiv 2506.11474, README"
+MED_PRM_QUOTED = "Med-PRM, arXiv 2506.11474, second-hand: as a fork of its code quotes it"
+MED_PRM_AGAIN = "an independent reproduction of Med-PRM with LoRA, second-hand: a fork of its code"
 PLAN = "the project's brief"
 
 
@@ -42,6 +44,13 @@ def _best_of_8(model: str, rows: dict[str, tuple[float, float]]) -> list[Figure]
     ]
 
 
+def _selectors(model: str, part: str, source: str, rows: dict[str, float]) -> list[Figure]:
+    return [
+        Figure("med_prm", model, f"accuracy, {part}, {selector}", value, source, note="N = 64")
+        for selector, value in rows.items()
+    ]
+
+
 FIGURES: tuple[Figure, ...] = (
     *_process_bench("VisualPRM-8B", (58.5, 62.1, 61.0, 62.7, 61.8, 62.0)),
     *_process_bench("GPT-4o", (56.3, 60.2, 59.7, 59.0, 63.3, 60.3)),
@@ -70,6 +79,16 @@ FIGURES: tuple[Figure, ...] = (
     Figure("med_prm", "Med-PRM policy with Med-PRM", "accuracy, MedQA-4", 79.18, MED_PRM, note="SC + RM, N = 64"),
     Figure("med_prm", "UltraMedical-8B with Med-PRM", "accuracy, MedQA-4", 79.87, MED_PRM, note="SC + RM, N = 64"),
     Figure("med_prm", "Meerkat-8B with Med-PRM", "accuracy, MedQA-4", 80.35, MED_PRM, note="SC + RM, N = 64"),
+    *_selectors("Llama-3.1-8B with Med-PRM", "MedQA-4", MED_PRM_QUOTED, {"SC": 74.86, "Best-of-N": 76.98}),
+    *_selectors(
+        "Llama-3.1-8B with Med-PRM", "MedMCQA", MED_PRM_QUOTED, {"SC": 63.40, "Best-of-N": 63.40, "SC + RM": 66.40}
+    ),
+    *_selectors(
+        "Llama-3.1-8B with a LoRA of Med-PRM",
+        "mean of sets",
+        MED_PRM_AGAIN,
+        {"SC": 70.36, "Best-of-N by min": 72.43, "SC + RM by min": 72.07, "SC + RM by last": 72.12},
+    ),
     Figure("med_prm", "any policy", "accuracy, MedQA: gain of 5 to 10 points", 5.0, PLAN, "target"),
     Figure("med_prm", "any policy", "accuracy, PathVQA: gain of 10 to 15 points", 10.0, PLAN, "target"),
     Figure("med_prm", "any policy", "accuracy, RadiologyQA: gain of 8 to 12 points", 8.0, PLAN, "target"),

@@ -7,7 +7,7 @@ that asks the network for nothing and runs no script. All text of records is esc
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -20,7 +20,7 @@ from medprm.evaluation.pages import page_template
 from medprm.evaluation.scored import ScoredError, ScoredSolution, group_by_case
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.shown_cases import CASE_RULE, CaseView, pick_cases, score_colour, view_case
-from medprm.evaluation.steps import judged_steps
+from medprm.evaluation.steps import draw_resampling, judged_steps
 from medprm.evaluation.table import (
     BASELINE_NAMES,
     SELECTOR_NAMES,
@@ -33,48 +33,79 @@ from medprm.evaluation.table import (
 )
 
 
-def write_report(
-    path: Path,
-    metrics: Mapping[str, Any],
-    test: Sequence[ScoredSolution],
-    cases: Mapping[str, Case],
-    image_png: Callable[[str], list[bytes]],
-    title: str,
-    notes: Sequence[str],
-    settings: EvaluationSettings | None = None,
-    look_command: str | None = None,
-    versions: Mapping[str, Any] | None = None,
-) -> None:
-    """Write the page. `notes` are said at the top, such as that phantom data is not clinical data.
+class About(NamedTuple):
+    """What the page says beside the numbers. `notes` come first, such as that phantom data is not clinical data.
 
-    `look_command` is how to look through all cases (the review application). `image_png(case_id)`
-    gives the images of a case, as PNG files in memory; it is asked only for the cases shown.
+    `look_command` is how to look through all cases in the review application.
     """
-    settings = settings or EvaluationSettings()
-    candidates = group_by_case(test)
-    picked = pick_cases(candidates, metrics["aggregation"], settings.num_report_cases, settings.seed)
-    missing = [one.case_id for one in picked if one.case_id not in cases]
+
+    title: str
+    notes: Sequence[str] = ()
+    settings: EvaluationSettings = EvaluationSettings()
+    versions: Mapping[str, str] = {}
+    look_command: str | None = None
+
+
+class Shown(NamedTuple):
+    """Where the page has its cases from. `image_png(case_id)` gives the images of a case, as PNG files in memory; it
+    is asked only for the cases shown.
+    """
+
+    cases: Mapping[str, Case]
+    image_png: Callable[[str], list[bytes]]
+
+
+def write_report(
+    path: Path, metrics: Mapping[str, Any], test: Sequence[ScoredSolution], about: About, shown: Shown | None = None
+) -> None:
+    """Write the page. Without `shown` it has numbers and plots alone: no id, text or image of a record."""
+    page = page_template("report.html.j2").render(
+        title=about.title,
+        notes=list(about.notes),
+        metrics=metrics,
+        headline=_headline(metrics),
+        step_rows=_step_rows(metrics),
+        step_names=STEP_ROWS,
+        baseline_names=list(BASELINE_NAMES.values()),
+        category_rows=_category_rows(metrics),
+        best_of_n=_best_of_n_table(metrics),
+        plots=_plots(metrics, test, about.settings),
+        exports=_exports(metrics),
+        comparisons=metrics.get("comparisons", []),
+        selector_names=SELECTOR_NAMES,
+        parts=_part_tables(metrics),
+        calibration=metrics.get("calibration"),
+        sweep=metrics.get("threshold_sweep"),
+        published=metrics.get("published_protocol_words"),
+        published_rows=_published_rows(metrics),
+        versions=dict(about.versions),
+        cases=None if shown is None else _views(metrics, test, about.settings, shown),
+        case_rule=CASE_RULE,
+        look_command=about.look_command,
+        low_colour=score_colour(0.0),
+        high_colour=score_colour(1.0),
+        version=__version__,
+    )
+    with replaced_file(path) as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+def _views(
+    metrics: Mapping[str, Any], test: Sequence[ScoredSolution], settings: EvaluationSettings, shown: Shown
+) -> list[CaseView]:
+    """The cases to look at, picked by the rule that the page states."""
+    aggregation, candidates = metrics["aggregation"], group_by_case(test)
+    picked = pick_cases(candidates, aggregation, settings.num_report_cases, settings.seed)
+    missing = [one.case_id for one in picked if one.case_id not in shown.cases]
     if missing:
         raise ScoredError(f"report: {len(missing)} scored cases have no record (first: {missing[0]!r}); expected all")
-    views = [
+    return [
         view_case(
-            one, cases[one.case_id], candidates[one.case_id], metrics["aggregation"], metrics["threshold"], image_png
+            *(one, shown.cases[one.case_id], candidates[one.case_id]),
+            *(aggregation, metrics["threshold"], shown.image_png),
         )
         for one in picked
     ]
-    _write_page(path, metrics, test, title, notes, views, versions, look_command)
-
-
-def write_numbers_report(
-    path: Path,
-    metrics: Mapping[str, Any],
-    test: Sequence[ScoredSolution],
-    title: str,
-    notes: Sequence[str],
-    versions: Mapping[str, Any] | None = None,
-) -> None:
-    """The page without its cases: numbers and plots alone, no id, text or image of a record."""
-    _write_page(path, metrics, test, title, notes, None, versions)
 
 
 def versions_of(run: Mapping[str, Any]) -> dict[str, str]:
@@ -86,46 +117,6 @@ def versions_of(run: Mapping[str, Any]) -> dict[str, str]:
         named["commit"] = f"{git['commit']}{' and changes' if git['dirty'] else ''}"
     named["versions"] = ", ".join(f"{name} {one}" for name, one in run.get("versions", {}).items())
     return {name: text for name, text in named.items() if text}
-
-
-def _write_page(
-    path: Path,
-    metrics: Mapping[str, Any],
-    test: Sequence[ScoredSolution],
-    title: str,
-    notes: Sequence[str],
-    views: Sequence[CaseView] | None,
-    versions: Mapping[str, Any] | None,
-    look_command: str | None = None,
-) -> None:
-    page = page_template("report.html.j2").render(
-        title=title,
-        notes=list(notes),
-        metrics=metrics,
-        headline=_headline(metrics),
-        step_rows=_step_rows(metrics),
-        baseline_names=list(BASELINE_NAMES.values()),
-        category_rows=_category_rows(metrics),
-        best_of_n=_best_of_n_table(metrics),
-        plots=_plots(metrics, test),
-        exports=_exports(metrics),
-        comparisons=metrics.get("comparisons", []),
-        selector_names=SELECTOR_NAMES,
-        parts=_part_tables(metrics),
-        calibration=metrics.get("calibration"),
-        sweep=metrics.get("threshold_sweep"),
-        published=metrics.get("published_protocol_words"),
-        published_rows=_published_rows(metrics),
-        versions=dict(versions or {}),
-        cases=views,
-        case_rule=CASE_RULE,
-        look_command=look_command,
-        low_colour=score_colour(0.0),
-        high_colour=score_colour(1.0),
-        version=__version__,
-    )
-    with replaced_file(path) as draft:
-        draft.write_text(page, encoding="utf-8")
 
 
 def _exports(metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -223,14 +214,17 @@ def _best_of_n_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"sizes": sizes, "size": size, "rows": rows}
 
 
-def _plots(metrics: Mapping[str, Any], test: Sequence[ScoredSolution]) -> dict[str, Markup]:
+def _plots(
+    metrics: Mapping[str, Any], test: Sequence[ScoredSolution], settings: EvaluationSettings
+) -> dict[str, Markup]:
     """SVG made here from numbers and fixed words alone: the one text that the template does not escape."""
     drawn = {}
     if "best_of_n" in metrics:
         drawn["best_of_n"] = plots.best_of_n_plot(metrics)
     if "step_metrics" in metrics:
         steps, threshold = judged_steps(test), metrics["threshold"]
-        drawn["calibration"] = plots.calibration_plot(steps)
+        resampling = draw_resampling((one.group_id for one in test), settings.num_bootstrap, settings.seed)
+        drawn["calibration"] = plots.calibration_plot(steps, resampling)
         if sweep := metrics.get("threshold_sweep"):
             drawn["sweep"] = plots.threshold_plot(sweep, threshold)
         drawn["confusion"] = plots.confusion_plot(steps, threshold)

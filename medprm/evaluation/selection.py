@@ -116,8 +116,9 @@ def _errors_of_means(curves: Curves) -> dict[str, dict[str, float]]:
 
 def selector_curves(candidates: CandidateSet, aggregation: str, settings: EvaluationSettings) -> Curves:
     """Every selector of every case at N = 1 and the N of the settings. `aggregation` is behind the weighted vote."""
-    cases = candidates.cases
-    sizes = sorted({1, *(size for size in settings.max_candidates if size <= candidates.max_size)})
+    cases, most = candidates.cases, candidates.max_size
+    wanted = range(1, most + 1) if settings.max_candidates is None else settings.max_candidates
+    sizes = sorted({1, *(size for size in wanted if size <= most)})
     names = _selector_names(candidates)
     values = {name: np.full((len(cases), len(sizes)), np.nan) for name in names}
     errors = np.zeros((len(cases), len(sizes)))

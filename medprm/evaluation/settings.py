@@ -21,7 +21,8 @@ class EvaluationSettings:
     threshold: float | None = None  # step score from which a step counts as correct; null: best macro F1 on validation
     aggregation: str | None = None  # steps to solution, one of AGGREGATIONS; null: chosen on validation
     selection_candidates: int = 8  # N at which the aggregation is chosen on validation
-    max_candidates: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])  # values of N for Best-of-N
+    # values of N for Best-of-N; null: every one up to the most candidates that a case has
+    max_candidates: list[int] | None = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])
     num_bootstrap: int = 2000  # resamples of patients behind each 95 % interval
     greedy_first: bool = False  # the first candidate of each case was decoded greedily: every subset of N holds it
     num_vote_subsets: int = 1000  # sampled orders per case for the score-weighted vote, which has no closed form
@@ -36,9 +37,10 @@ class EvaluationSettings:
             raise InputError(f"evaluation.aggregation is {self.aggregation!r}; expected null or one of {allowed}")
         if self.protocol is not None:
             check_choice("evaluation.protocol", self.protocol, PROTOCOLS)
-        if not self.max_candidates or min(self.max_candidates) < 1:
+        if self.max_candidates is not None and min(self.max_candidates, default=0) < 1:
             raise InputError(
-                f"evaluation.max_candidates is {list(self.max_candidates)}; expected whole numbers of at least 1"
+                f"evaluation.max_candidates is {list(self.max_candidates)}; expected null (every N) or whole numbers "
+                "of at least 1"
             )
         if self.num_bootstrap < 100:
             raise InputError(f"evaluation.num_bootstrap is {self.num_bootstrap}; a 95 % interval needs at least 100")

@@ -38,6 +38,7 @@ SELECTOR_NAMES = {
     "oracle": "oracle (best possible)",
 }
 AUROC_BY_CHANCE = "0.500"
+MOST_COLUMNS = 8
 
 
 def with_interval(number: Mapping[str, Any]) -> str:
@@ -62,7 +63,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     if "calibration" in metrics:
         blocks.append(aligned(_calibration_rows(metrics)))
     if "published_protocol" in metrics:
-        blocks.append(aligned(_protocol_rows(metrics)))
+        blocks.append("\n".join([aligned(_protocol_rows(metrics)), *metrics["published_protocol_words"]["notes"]]))
     notes = [f"note: {name}: {text}" for name, text in metrics["notes"].items()]
     return "\n\n".join(blocks + (["\n".join(notes)] if notes else [])) + "\n"
 
@@ -96,7 +97,7 @@ def baseline_cell(metrics: Mapping[str, Any], baseline: str, name: str) -> str:
     number = metrics["baselines"].get(baseline, {}).get(name)
     if name == "auroc" and baseline != "length":
         return AUROC_BY_CHANCE
-    return f"{number['value']:.3f}" if number else ""
+    return f"{number['value']:z.3f}" if number else ""
 
 
 def _category_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
@@ -112,6 +113,14 @@ def sizes_of(metrics: Mapping[str, Any]) -> list[str]:
     return sorted(metrics["best_of_n"]["oracle"], key=int)
 
 
+def columns_of(metrics: Mapping[str, Any]) -> list[str]:
+    """The N that a printed table has room for: all, or of many the powers of two and the largest."""
+    sizes = sizes_of(metrics)
+    if len(sizes) <= MOST_COLUMNS:
+        return sizes
+    return [size for size in sizes if int(size).bit_count() == 1 or size == sizes[-1]]
+
+
 def selectors_of(metrics: Mapping[str, Any]) -> list[str]:
     """The selectors that were measured, in the order of the table."""
     return [name for name in SELECTOR_NAMES if metrics["best_of_n"].get(name)]
@@ -123,7 +132,7 @@ def selector_title(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def _best_of_n_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    best, sizes = metrics["best_of_n"], sizes_of(metrics)
+    best, sizes = metrics["best_of_n"], columns_of(metrics)
     shown = sizes[-1] if "8" not in sizes else "8"
     rows = [["Best-of-N (* chosen on validation)", *(f"N={size}" for size in sizes), f"95 % interval at N={shown}"]]
     for name in selectors_of(metrics):

@@ -5,7 +5,7 @@ Three back ends give the same numbers:
     gather  each chain of tokens attends to the keys along its path, gathered: flash attention's variable-length kernel
             on a GPU, `varlen_attention` here elsewhere. No work is spent on what is not seen.
     mask    SDPA or eager attention with a mask (B, 1, T, T).
-    flex    FlexAttention with a block mask (GPU; not yet run).
+    flex    FlexAttention with a block mask (for a GPU, compiled: not yet run; uncompiled on a CPU: tested).
 Axes: B rows, T tokens, H heads, D head size, Q and K queries and keys of all chains, one behind the other.
 """
 
@@ -23,6 +23,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 from medprm.encoding.tree import find_runs
 
 GATHER = "medprm_tree"
+HALF = (torch.float16, torch.bfloat16)
 
 
 class TreePaths(NamedTuple):
@@ -35,21 +36,27 @@ class TreePaths(NamedTuple):
     max_keys: int
 
 
-def use_tree_attention(model: nn.Module, backend: str = "auto") -> None:
+def use_tree_attention(model: nn.Module, backend: str = "auto", is_half: bool | None = None) -> None:
     """Make the text model attend along trees from now on; sequences without branches are attended to as before.
 
-    `backend` is one of medprm.model.settings.TREE_ATTENTION; `auto` is `gather` where flash-attn is installed or on a
-    CPU, else `mask`.
+    `backend` is one of medprm.model.settings.TREE_ATTENTION. `is_half`: whether it computes in half precision; None: as
+    its weights are.
     """
     text = _text_model(model)
-    is_on_gpu = next(text.parameters()).is_cuda
+    weights = next(text.parameters())
     if backend == "auto":
-        backend = "gather" if not is_on_gpu or is_flash_attn_2_available() else "mask"
+        is_half = weights.dtype in HALF if is_half is None else is_half
+        backend = fastest_backend(weights.is_cuda, is_half, is_flash_attn_2_available())
     if backend == "mask":
         keeps = text.config._attn_implementation in ("sdpa", "eager")
         text.set_attn_implementation(text.config._attn_implementation if keeps else "sdpa")
     else:
         text.set_attn_implementation({"gather": GATHER, "flex": "flex_attention"}[backend])
+
+
+def fastest_backend(is_on_gpu: bool, is_half: bool, has_flash: bool) -> str:
+    """`gather` on a CPU, and on a GPU where flash-attn's kernel runs (half precision only); else `mask`."""
+    return "gather" if not is_on_gpu or (is_half and has_flash) else "mask"
 
 
 def tree_inputs(model: nn.Module, subtree_ends: torch.Tensor) -> dict[str, Any]:
@@ -183,7 +190,7 @@ def tree_attention(
 
 
 def _varlen_kernel(query: torch.Tensor) -> Any:
-    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and is_flash_attn_2_available():
+    if query.is_cuda and query.dtype in HALF and is_flash_attn_2_available():
         # Optional, GPU only; not yet run.
         from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found]
 

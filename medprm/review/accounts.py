@@ -8,6 +8,7 @@ Failed logins are counted by name and by address; names are told neither by word
 import hashlib
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -87,11 +88,13 @@ class Accounts:
             return found.lastrowid
 
     def set_active(self, user_id: int, is_active: bool, by: int) -> None:
-        """Close an account and end its sessions, or open it again."""
+        """Close an account, end its sessions and leave its work to others; or open it again."""
         with self.database.transaction() as connection:
             connection.execute("UPDATE users SET is_active = ? WHERE id = ?", (int(is_active), user_id))
             connection.execute("DELETE FROM sessions WHERE user_id = ?", (user_id,))
             add_event(connection, "account_opened" if is_active else "account_closed", by, account=user_id)
+            if not is_active:
+                _free_work(connection, user_id, by)
 
     def reset_password(self, name: str, password: str) -> None:
         """A new password by whoever runs the server; all sessions end. InputError where there is no such account."""
@@ -178,6 +181,15 @@ class Accounts:
     def closed_users(self) -> set[int]:
         """Numbers of the accounts that are closed."""
         return {row["id"] for row in self.database.rows("SELECT id FROM users WHERE is_active = 0")}
+
+
+def _free_work(connection: sqlite3.Connection, user_id: int, by: int) -> None:
+    """Its splits have no owner any more, its locks run out at once; what it said stays."""
+    connection.execute("UPDATE turns SET locked_until = 0 WHERE user_id = ? AND state = 'open'", (user_id,))
+    owned = connection.execute("SELECT number FROM splits WHERE owner_id = ? AND state = 'open'", (user_id,)).fetchall()
+    for row in owned:
+        connection.execute("UPDATE splits SET owner_id = NULL WHERE number = ?", (row["number"],))
+        add_event(connection, "split_freed", by, split=row["number"], owner=user_id)
 
 
 def _user(row) -> User:

@@ -8,6 +8,7 @@ and somebody else took the task; returned where its split was sent back. All cla
 import math
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,9 @@ class Turn(NamedTuple):
     state: str
 
 
+Needs = Callable[[Task, list[sqlite3.Row]], bool]
+
+
 class TurnError(InputError):
     """The turn is not the user's, or no longer open."""
 
@@ -54,7 +58,6 @@ class Assignment:
             raise TurnError(f"{user.role} may not {kind}; expected a role that may")
         now = time.time()
         with self.database.transaction() as connection:
-            self._release_expired(connection, user, now)
             own = connection.execute(
                 "SELECT * FROM turns WHERE user_id = ? AND kind = ? AND state = 'open' ORDER BY id LIMIT 1",
                 (user.id, kind),
@@ -62,21 +65,22 @@ class Assignment:
             if own is not None:
                 connection.execute("UPDATE turns SET locked_until = ? WHERE id = ?", (self._until(now), own["id"]))
                 return _turn(own)
-            task = self._first_free(connection, user, kind)
+            task = self._first_free(connection, user, kind, now)
             if task is None:
                 return None
-            return self._claim(connection, user, kind, task, now)
+            self._release_expired(connection, kind, task, now)
+            return self._reclaim(connection, user, kind, task, now) or self._claim(connection, user, kind, task, now)
 
     def upcoming(self, user: User, kind: str) -> Task | None:
         """What `next_turn` would give after the one that is open, if nobody takes it first; nothing is claimed."""
         with self.database.transaction() as connection:
-            return self._first_free(connection, user, kind)
+            return self._first_free(connection, user, kind, time.time())
 
     def counts(self, user: User) -> dict[str, int]:
         """How many tasks wait for this user, by kind."""
         kinds = KINDS if user.may_decide else ("review",)
         with self.database.transaction() as connection:
-            return {kind: len(self._free(connection, user, kind)) for kind in kinds}
+            return {kind: len(self._free(connection, user, kind, time.time())) for kind in kinds}
 
     def open_turn(self, connection: sqlite3.Connection, user: User, turn_id: int) -> Turn:
         """The turn, where it is this user's and open; its lock starts anew. TurnError otherwise."""
@@ -97,7 +101,7 @@ class Assignment:
         """The lead's word on a split whose checks are done; one that is sent back goes back whole."""
         with self.database.transaction() as connection:
             split = connection.execute("SELECT * FROM splits WHERE number = ?", (number,)).fetchone()
-            if split is None or not user.may_decide or split["owner_id"] == user.id:
+            if split is None or not user.may_decide or self._has_reviewed(connection, user, split):
                 raise TurnError(f"split {number}: not yours to decide")
             if split["state"] != "open" or self._checks_left(connection, number) != []:
                 raise TurnError(f"split {number}: {split['state']}, or not yet checked; nothing to decide")
@@ -113,6 +117,15 @@ class Assignment:
             kind = "split_accepted" if is_accepted else "split_returned"
             add_event(connection, kind, user.id, split=number, round=split["round"])
 
+    def _has_reviewed(self, connection: sqlite3.Connection, user: User, split: sqlite3.Row) -> bool:
+        """Whether the user owns the split, or reviewed in it before it was freed."""
+        rows = connection.execute(
+            "SELECT task FROM turns WHERE user_id = ? AND kind = 'review' AND round = ? AND state IN ('open', 'done')",
+            (user.id, split["round"]),
+        ).fetchall()
+        reviewed = {self.material.task(row["task"]).split for row in rows}
+        return split["owner_id"] == user.id or split["number"] in reviewed
+
     def checks(self, number: int) -> tuple[list[int], list[int] | None]:
         """The tasks of a split that a lead checks, and which of them are left (None: reviewers are not done)."""
         with self.database.transaction() as connection:
@@ -122,19 +135,37 @@ class Assignment:
     def _until(self, now: float) -> float:
         return now + 60 * self.rules.lock_minutes
 
-    def _release_expired(self, connection: sqlite3.Connection, user: User, now: float) -> None:
-        """Locks of others that ran out; what was said before stays in the log."""
-        expired = connection.execute(
-            "SELECT id FROM turns WHERE state = 'open' AND locked_until < ? AND user_id != ?", (now, user.id)
+    def _release_expired(self, connection: sqlite3.Connection, kind: str, task: Task, now: float) -> None:
+        """The place that the task needs for its next expert: of a turn whose lock ran out, the longest ago first."""
+        turns = connection.execute(
+            "SELECT * FROM turns WHERE task = ? AND kind = ? AND state IN ('open', 'done') ORDER BY locked_until",
+            (task.number, kind),
         ).fetchall()
-        for row in expired:
-            connection.execute("UPDATE turns SET state = 'released' WHERE id = ?", (row["id"],))
-            add_event(connection, "released", None, row["id"])
+        most = task.num_wanted if kind == "review" else 1
+        expired = [one for one in turns if not _is_held(one, now)]
+        for one in expired[: len(turns) - most + 1]:
+            connection.execute("UPDATE turns SET state = 'released' WHERE id = ?", (one["id"],))
+            add_event(connection, "released", None, one["id"])
+
+    def _reclaim(self, connection: sqlite3.Connection, user: User, kind: str, task: Task, now: float) -> Turn | None:
+        """The user's own turn that was released, with what they had said; None where there is none."""
+        row = connection.execute(
+            "SELECT * FROM turns WHERE task = ? AND user_id = ? AND kind = ? AND round = ? AND state = 'released' "
+            "ORDER BY id DESC LIMIT 1",
+            (task.number, user.id, kind, self._round(connection, task)),
+        ).fetchone()
+        if row is None:
+            return None
+        connection.execute(
+            "UPDATE turns SET state = 'open', locked_until = ? WHERE id = ?", (self._until(now), row["id"])
+        )
+        self._own_split(connection, user, kind, task)
+        add_event(connection, "reclaimed", user.id, row["id"])
+        return _turn(row)._replace(state="open")
 
     def _claim(self, connection: sqlite3.Connection, user: User, kind: str, task: Task, now: float) -> Turn:
         number = self._round(connection, task)
-        if task.split and kind == "review":
-            connection.execute("UPDATE splits SET owner_id = ? WHERE number = ?", (user.id, task.split))
+        self._own_split(connection, user, kind, task)
         found = connection.execute(
             "INSERT INTO turns (task, user_id, kind, round, locked_until, opened_at) VALUES (?, ?, ?, ?, ?, ?)",
             (task.number, user.id, kind, number, self._until(now), now),
@@ -143,58 +174,79 @@ class Assignment:
         add_event(connection, "claimed", user.id, found.lastrowid, task=task.number, kind_of_turn=kind)
         return Turn(found.lastrowid, task.number, user.id, kind, number, "open")
 
+    def _own_split(self, connection: sqlite3.Connection, user: User, kind: str, task: Task) -> None:
+        if task.split and kind == "review":
+            connection.execute("UPDATE splits SET owner_id = ? WHERE number = ?", (user.id, task.split))
+
     def _round(self, connection: sqlite3.Connection, task: Task) -> int:
         if not task.split:
             return 1
         return connection.execute("SELECT round FROM splits WHERE number = ?", (task.split,)).fetchone()["round"]
 
-    def _first_free(self, connection: sqlite3.Connection, user: User, kind: str) -> Task | None:
-        return next(iter(self._free(connection, user, kind, most=1)), None)
+    def _first_free(self, connection: sqlite3.Connection, user: User, kind: str, now: float) -> Task | None:
+        return next(iter(self._free(connection, user, kind, now, most=1)), None)
 
-    def _free(self, connection: sqlite3.Connection, user: User, kind: str, most: int | None = None) -> list[Task]:
-        taken: dict[int, list[sqlite3.Row]] = {}
+    def _free(
+        self, connection: sqlite3.Connection, user: User, kind: str, now: float, most: int | None = None
+    ) -> list[Task]:
+        """Tasks that the user may take, by falling value; those that somebody has begun and left lying last."""
+        held: dict[int, list[sqlite3.Row]] = {}
+        left_lying: set[int] = set()
         for row in connection.execute("SELECT * FROM turns WHERE state IN ('open', 'done')"):
-            taken.setdefault(row["task"], []).append(row)
-        splits = {row["number"]: row for row in connection.execute("SELECT * FROM splits")}
-        needs = {"review": self._needs_review, "adjudicate": self._needs_adjudication, "check": self._needs_check}
-        left: set[int] = set()
-        if kind == "check":
-            open_splits = [number for number, row in splits.items() if row["state"] == "open"]
-            left = {task for number in open_splits for task in self._checks_left(connection, number) or []}
-        found = []
-        for task in self.material.tasks:
-            if kind == "check" and task.number not in left:
-                continue
-            turns = taken.get(task.number, [])
-            if any(one["user_id"] == user.id for one in turns):
-                continue
-            if needs[kind](connection, user, task, turns, splits.get(task.split)):
+            if _is_held(row, now) or row["user_id"] == user.id:
+                held.setdefault(row["task"], []).append(row)
+            else:
+                left_lying.add(row["task"])
+        is_needed = self._needs(connection, user, kind)
+        found: list[Task] = []
+        for task in sorted(self.material.tasks, key=lambda one: one.number in left_lying):
+            turns = held.get(task.number, [])
+            if _may_take(user, task, turns) and is_needed(task, turns):
                 found.append(task)
                 if len(found) == most:
                     break
         return found
 
-    def _needs_review(
-        self, _: sqlite3.Connection, user: User, task: Task, turns: list[sqlite3.Row], split: sqlite3.Row | None
-    ) -> bool:
-        if task.is_specialist_only and task.specialty is not None and task.specialty not in user.specialties:
-            return False
-        if split is not None and split["owner_id"] not in (None, user.id):
-            return False
-        return sum(one["kind"] == "review" for one in turns) < task.num_wanted
+    def _needs(self, connection: sqlite3.Connection, user: User, kind: str) -> Needs:
+        """Whether a task with these turns waits for work of this kind."""
+        if kind == "review":
+            return self._needs_review(connection, user)
+        wanted = self._disputed_tasks(connection) if kind == "adjudicate" else self._tasks_to_check(connection)
+        return lambda task, turns: task.number in wanted and not any(one["kind"] == kind for one in turns)
 
-    def _needs_adjudication(
-        self, connection: sqlite3.Connection, user: User, task: Task, turns: list[sqlite3.Row], _: sqlite3.Row | None
-    ) -> bool:
-        done = [one for one in turns if one["kind"] == "review" and one["state"] == "done"]
-        if len(done) < max(2, task.num_wanted) or any(one["kind"] == "adjudicate" for one in turns):
-            return False
-        return bool(self.disputed_steps(connection, task))
+    def _needs_review(self, connection: sqlite3.Connection, user: User) -> Needs:
+        rows = connection.execute("SELECT number FROM splits WHERE owner_id IS NOT NULL AND owner_id != ?", (user.id,))
+        splits_of_others = {row["number"] for row in rows}
 
-    def _needs_check(
-        self, _: sqlite3.Connection, user: User, task: Task, turns: list[sqlite3.Row], split: sqlite3.Row | None
-    ) -> bool:
-        return split is not None and not any(one["kind"] == "check" for one in turns)
+        def is_needed(task: Task, turns: list[sqlite3.Row]) -> bool:
+            num_reviews = sum(one["kind"] == "review" for one in turns)
+            return task.split not in splits_of_others and num_reviews < task.num_wanted
+
+        return is_needed
+
+    def _disputed_tasks(self, connection: sqlite3.Connection) -> set[int]:
+        """Tasks whose reviews are all done and differ."""
+        rows = connection.execute(
+            "SELECT task, count(*) AS num FROM turns WHERE kind = 'review' AND state = 'done' GROUP BY task"
+        ).fetchall()
+        done = {row["task"]: row["num"] for row in rows}
+        disputed = self.disputes(connection)
+        return {number for number in disputed if done[number] >= max(2, self.material.task(number).num_wanted)}
+
+    def _tasks_to_check(self, connection: sqlite3.Connection) -> set[int]:
+        rows = connection.execute("SELECT number FROM splits WHERE state = 'open'").fetchall()
+        return {task for row in rows for task in self._checks_left(connection, row["number"]) or []}
+
+    def disputes(self, connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
+        """Steps on which finished reviews differ, by task; tasks without any are left out."""
+        rows = connection.execute(
+            "SELECT task, step_id FROM verdicts JOIN turns ON turns.id = turn_id WHERE kind = 'review' AND "
+            "state = 'done' GROUP BY task, step_id HAVING count(DISTINCT verdict) > 1 ORDER BY task, step_id"
+        )
+        found: dict[int, tuple[int, ...]] = {}
+        for row in rows:
+            found[row["task"]] = (*found.get(row["task"], ()), row["step_id"])
+        return found
 
     def disputed_steps(self, connection: sqlite3.Connection, task: Task) -> tuple[int, ...]:
         """Steps on which finished reviews differ."""
@@ -224,6 +276,17 @@ class Assignment:
         if any((task, "review") not in done for task in tasks):
             return None
         return [task for task in self._sample(number, split["round"]) if (task, "check") not in done]
+
+
+def _may_take(user: User, task: Task, turns: list[sqlite3.Row]) -> bool:
+    """Of all kinds of work: nobody gets a task twice, and what needs a specialist goes to that specialty alone."""
+    if any(one["user_id"] == user.id for one in turns):
+        return False
+    return not task.is_specialist_only or task.specialty is None or task.specialty in user.specialties
+
+
+def _is_held(turn: sqlite3.Row, now: float) -> bool:
+    return turn["state"] == "done" or turn["locked_until"] >= now
 
 
 def _turn(row: sqlite3.Row) -> Turn:

@@ -1,7 +1,8 @@
 """What leaves and enters a review: experts' verdicts as JSON Lines, CSV and Label Studio, merged records, the log.
 
-Only finished turns leave, and those of splits that were sent back do not; what is left out is counted. An adjudicator's
-and a lead's verdict say so in `extra.role`, and decide. Experts leave by number (`expert_3`), not by name.
+Only finished turns leave, and those of splits that were sent back do not; what is left out is counted. Steps on which
+readers differ leave before an adjudicator has decided, too, and are counted. An adjudicator's and a lead's verdict say
+so in `extra.role`, and decide. Experts leave by number (`expert_3`), not by name.
 """
 
 import csv
@@ -40,6 +41,7 @@ EXPORTS = {
     "labelled.jsonl": "application/x-ndjson",
     "audit.jsonl": "application/x-ndjson",
 }
+NO_VERDICTS = ("audit.jsonl", "label_studio_config.xml")
 COLUMNS = (
     *("case_id", "solution_id", "step_id", "category", "verdict", "expert_id", "role", "seconds", "date"),
     *("error_kind", "severity", "icd10", "note", "content"),
@@ -48,6 +50,8 @@ COLUMNS = (
 
 def export_text(name: str, assignment: Assignment, consensus: ConsensusSettings) -> str:
     """One of EXPORTS as text."""
+    if name not in NO_VERDICTS and (num_open := num_open_disputes(assignment)):
+        logger.warning("%s: readers differ on %d steps that nobody has adjudicated yet", name, num_open)
     if name == "audit.jsonl":
         return "".join(
             json.dumps(_event(row)) + "\n" for row in assignment.database.rows("SELECT * FROM events ORDER BY id")
@@ -65,6 +69,14 @@ def export_text(name: str, assignment: Assignment, consensus: ConsensusSettings)
     assert name == "labelled.jsonl", name
     records = merged_records(assignment.material.records, said, consensus)
     return "".join(record_text(record, f"{name}:{number}") + "\n" for number, record in enumerate(records, 1))
+
+
+def num_open_disputes(assignment: Assignment) -> int:
+    """Steps on which finished reviews differ and no adjudicator has decided."""
+    decided = assignment.database.rows("SELECT task FROM turns WHERE kind = 'adjudicate' AND state = 'done'")
+    with assignment.database.transaction() as connection:
+        disputes = assignment.disputes(connection)
+    return sum(len(steps) for task, steps in disputes.items() if task not in {row["task"] for row in decided})
 
 
 def expert_verdicts(assignment: Assignment) -> dict[StepKey, tuple[ExpertVerdict, ...]]:

@@ -21,15 +21,16 @@ from medprm.cases.schema import Image, Record
 from medprm.errors import InputError
 from medprm.evaluation.scored import ScoredSolution, read_scored
 from medprm.review.settings import ProtocolSettings, ReviewDataSettings, RuleSettings, check_file
+from medprm.scoring.aggregate import AGGREGATORS
 
-QUEUE_FILE = "expert_queue.jsonl"
+QUEUE_FILE, METRICS_FILE = "expert_queue.jsonl", "metrics.json"
 SPECIALTY_OF = {
     "chest_xray": "radiology",
     "ct_scan": "radiology",
     "pathology": "pathology",
     "clinical_photos": "dermatology",
-    "text": None,
 }
+"""Of the modalities that have one; any expert reviews the others."""
 
 
 class Task(NamedTuple):
@@ -52,6 +53,13 @@ class ShownImage(NamedTuple):
     image: Image
 
 
+class Aggregation(NamedTuple):
+    """How step scores become the score of a solution, and who says so."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Material:
     """Everything that the pages show, by number."""
@@ -63,6 +71,7 @@ class Material:
     images_of: Mapping[str, list[ShownImage]]  # by case_id
     scored: Sequence[ScoredSolution]
     scores: Mapping[tuple[str, str], ScoredSolution]
+    aggregation: Aggregation
     digest: str
 
     def task(self, number: int) -> Task:
@@ -92,8 +101,21 @@ def read_material(data: ReviewDataSettings, rules: RuleSettings, protocol: Proto
         images_of=images_of,
         scored=scored,
         scores={(one.case_id, one.solution_id): one for one in scored},
+        aggregation=_aggregation(scored_path),
         digest=_digest([path, *([queue_path] if queue_path and rules.steps == "disputed" else [])], rules, protocol),
     )
+
+
+def _aggregation(scored: Path | None) -> Aggregation:
+    """The one that the evaluation chose on its validation set, where its metrics.json stands beside the scores."""
+    path = scored.parent / METRICS_FILE if scored else None
+    if path is None or not path.is_file():
+        return Aggregation("mean", f"there is no {METRICS_FILE} beside data.scored")
+    found = parse_json(path.read_text(encoding="utf-8"), str(path))
+    name = found.get("aggregation") if isinstance(found, dict) else None
+    if name not in AGGREGATORS:
+        raise InputError(f"{path}: aggregation {name!r}; expected one of {', '.join(AGGREGATORS)}")
+    return Aggregation(name, f"chosen in {METRICS_FILE}")
 
 
 def _named(records: Sequence[Record]) -> list[Record]:
@@ -178,8 +200,8 @@ def _tasks(
 
 def _specialty(record: Record) -> str | None:
     given = (record.metadata.specialty or "").strip().casefold()
-    known = {one for one in SPECIALTY_OF.values() if one}
-    return given if given in known else SPECIALTY_OF[record.modality]
+    known = set(SPECIALTY_OF.values())
+    return given if given in known else SPECIALTY_OF.get(record.modality)
 
 
 def _number_images(records: Sequence[Record]) -> tuple[list[Image], dict[str, list[ShownImage]]]:

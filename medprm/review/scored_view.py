@@ -12,7 +12,6 @@ from medprm.evaluation.shown_cases import TRUTH_MARKS, context_rows, majority_of
 from medprm.review.material import Material
 from medprm.review.views import gold_view
 
-AGGREGATION = "mean"
 PAGE_SIZE = 50
 NUM_COLOURS = 20
 SHOWN = ("all", "wrong", "missed")
@@ -21,9 +20,10 @@ SHOWN = ("all", "wrong", "missed")
 def scored_rows(material: Material, page: int, show: str) -> dict[str, Any]:
     """One page of the list of cases. `wrong`: the pick is wrong; `missed`: although a right candidate was there."""
     show = show if show in SHOWN else "all"
+    aggregation = material.aggregation.name
     rows = []
     for number, (_, group) in enumerate(_groups(material).items(), start=1):
-        pick = pick_of(group, AGGREGATION)
+        pick = pick_of(group, aggregation)
         num_right = sum(one.is_correct is True for one in group)
         is_kept = {
             "all": True,
@@ -37,7 +37,7 @@ def scored_rows(material: Material, page: int, show: str) -> dict[str, Any]:
                     "split": group[0].split,
                     "candidates": len(group),
                     "right": num_right,
-                    "score": pick.score(AGGREGATION),
+                    "score": pick.score(aggregation),
                     "answer": pick.answer or "(not parsed)",
                     "is_correct": pick.is_correct,
                 }
@@ -45,7 +45,8 @@ def scored_rows(material: Material, page: int, show: str) -> dict[str, Any]:
     num_pages = max(1, -(-len(rows) // PAGE_SIZE))
     page = min(max(1, page), num_pages)
     shown = rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-    return {"rows": shown, "page": page, "num_pages": num_pages, "show": show, "num_rows": len(rows)}
+    values = {"rows": shown, "page": page, "num_pages": num_pages, "show": show, "num_rows": len(rows)}
+    return values | {"aggregation": material.aggregation}
 
 
 def scored_case(material: Material, number: int) -> dict[str, Any]:
@@ -54,24 +55,26 @@ def scored_case(material: Material, number: int) -> dict[str, Any]:
     if not 1 <= number <= len(groups):
         raise KeyError(number)
     case_id, group = groups[number - 1]
-    pick, majority = pick_of(group, AGGREGATION), majority_of(group, AGGREGATION)
+    aggregation = material.aggregation.name
+    pick, majority = pick_of(group, aggregation), majority_of(group, aggregation)
     votes = Counter(one.answer for one in group if one.answer is not None)
     candidates = [
         {
             "rank": rank,
-            "score": one.score(AGGREGATION),
+            "score": one.score(aggregation),
             "answer": one.answer or "(not parsed)",
             "votes": votes[one.answer] if one.answer is not None else 0,
             "is_correct": one.is_correct,
             "roles": ["PRM's pick"] * (one is pick) + ["majority vote"] * (one is majority),
             "steps": _steps(one),
         }
-        for rank, one in enumerate(sorted(group, key=lambda one: -one.score(AGGREGATION)), start=1)
+        for rank, one in enumerate(sorted(group, key=lambda one: -one.score(aggregation)), start=1)
     ]
     case: Case | None = next((one for one in material.records if one.case_id == case_id), None)
     return {
         "number": number,
         "num_cases": len(groups),
+        "aggregation": material.aggregation,
         "candidates": candidates,
         "case": case,
         "context": context_rows(case) if case else [],

@@ -1,10 +1,11 @@
 """What every request passes before it is read, and what every answer carries. Plain ASGI, no framework.
 
-Refused: hosts by other names than the application's own (DNS rebinding), bodies over the limit, announced or not, and
-requests that change something and come from another origin. Tokens against forged requests are checked where a
-session is known (`app`).
+Refused: hosts by other names than the application's own (DNS rebinding), bodies over the limit, announced or not, or
+slow to come, and requests that change something and come from another origin. Tokens against forged requests are
+checked where a session is known (`app`).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 MOST_BODY_BYTES = 64 * 1024
+MOST_BODY_SECONDS = 20.0
 SAFE_METHODS = ("GET", "HEAD")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -55,7 +57,12 @@ class Gate:
         if refusal is not None:
             await _answer(with_headers, *refusal)
             return
-        body = await _bounded_body(receive) if scope["method"] not in SAFE_METHODS else b""
+        try:
+            async with asyncio.timeout(MOST_BODY_SECONDS):
+                body = await _bounded_body(receive) if scope["method"] not in SAFE_METHODS else b""
+        except TimeoutError:
+            await _answer(with_headers, 408, f"the request took more than {MOST_BODY_SECONDS:g} seconds to arrive")
+            return
         if body is None:
             await _answer(with_headers, 413, f"the request is larger than {MOST_BODY_BYTES} bytes")
             return
@@ -64,7 +71,7 @@ class Gate:
     def _refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
-        if (urlsplit(f"//{host}").hostname or "").casefold() not in self.names:
+        if _hostname(host) not in self.names:
             return 400, "unknown host; set address.names to the names that browsers use"
         if scope["method"] in SAFE_METHODS:
             return None
@@ -72,10 +79,26 @@ class Gate:
         if not length.isdecimal() or int(length) > MOST_BODY_BYTES:
             return 413, f"the request is larger than {MOST_BODY_BYTES} bytes"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.casefold() != host.casefold():
+        if origin is not None and _origin_host(origin) != host.casefold():
             return 403, "the request comes from another origin"
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "the request comes from another site"
+        return None
+
+
+def _hostname(host: str) -> str | None:
+    """The name in a Host header, without its port; None where it is malformed."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").casefold()
+    except ValueError:
+        return None
+
+
+def _origin_host(origin: str) -> str | None:
+    """Host and port in an Origin header; None where it is malformed."""
+    try:
+        return urlsplit(origin).netloc.casefold()
+    except ValueError:
         return None
 
 
@@ -107,6 +130,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _answer(send: Send, status: int, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    # Closed: what is left of a refused body is not read.
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})

@@ -1,9 +1,10 @@
 """Settings of the review application. Light: no web framework, so that `--help` is quick."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_network
 from pathlib import Path
 
+from medprm.clients.hosts import is_loopback
 from medprm.errors import InputError, check_choice, check_least
 
 STEPS = ("disputed", "all")
@@ -40,8 +41,15 @@ class AddressSettings:
     key: str | None = None
     # A proxy in front ends HTTPS; cookies are sent over HTTPS only.
     behind_https_proxy: bool = False
+    # Addresses or networks (10.0.0.7, 10.1.0.0/16) of proxies whose X-Forwarded-For is believed, so that failed logins
+    # count for whoever made them; a proxy on this machine is believed anyway where only this machine can call.
+    trusted_proxies: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        for one in self.trusted_proxies:
+            _check_network("address.trusted_proxies", one)
+        if self.trusted_proxies and not self.behind_https_proxy:
+            raise InputError("address.trusted_proxies has no effect without address.behind_https_proxy=true; set both")
         if (self.certificate is None) != (self.key is None):
             raise InputError("address.certificate and address.key go together; give both or none")
         if not 0 <= self.port <= 65535:
@@ -53,15 +61,17 @@ class AddressSettings:
             )
 
     @property
+    def believed_proxies(self) -> list[str]:
+        """Whose X-Forwarded-For is believed."""
+        return [*self.trusted_proxies, *(("127.0.0.1", "::1") if self.is_loopback else ())]
+
+    @property
     def is_https(self) -> bool:
         return self.certificate is not None or self.behind_https_proxy
 
     @property
     def is_loopback(self) -> bool:
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
 
 @dataclass
@@ -144,6 +154,15 @@ def check_together(
         )
     if accounts.demo and not address.is_loopback:
         raise InputError(f"accounts.demo=true with address.host={address.host}: demo accounts are for loopback only")
+
+
+def _check_network(name: str, value: str) -> None:
+    try:
+        ip_network(value)
+    except ValueError:
+        raise InputError(
+            f"{name}: {value!r}; expected an address or a network, such as 10.0.0.7 or 10.1.0.0/16"
+        ) from None
 
 
 def check_file(name: str, path: str | None) -> Path | None:

@@ -51,6 +51,23 @@ class Said(BaseModel):
     client_id: str = Field(pattern=r"^[A-Za-z0-9-]{8,64}$")
 
 
+class Spent(BaseModel):
+    """Seconds on a step after its last answer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    step_id: int = Field(ge=0)
+    seconds: float = Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)
+
+
+class Ending(BaseModel):
+    """What a page sends when its expert is done with a task."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    spent: list[Spent] = Field(default=[], max_length=1000)
+
+
 def save(assignment: Assignment, user: User, turn_id: int, said: Said) -> dict[str, Any]:
     """The state of the step once it is on disk. TurnError, or InputError where the step is not asked."""
     values = _checked(said)
@@ -86,8 +103,9 @@ def undo(assignment: Assignment, user: User, turn_id: int) -> dict[str, Any] | N
         return {"step_id": last["step_id"]} | state_of(connection, turn_id)[last["step_id"]]
 
 
-def finish(assignment: Assignment, user: User, turn_id: int) -> None:
+def finish(assignment: Assignment, user: User, turn_id: int, ending: Ending | None = None) -> None:
     """The turn is done and can no longer be changed. InputError where steps have no verdict."""
+    spent = ending.spent if ending else []
     with assignment.database.transaction() as connection:
         turn = assignment.open_turn(connection, user, turn_id)
         states = state_of(connection, turn_id)
@@ -96,8 +114,13 @@ def finish(assignment: Assignment, user: User, turn_id: int) -> None:
         ]
         if missing:
             raise InputError(f"no verdict yet on step {', '.join(map(str, missing))}; judge it first")
+        for one in spent:
+            connection.execute(
+                "UPDATE verdicts SET seconds = seconds + ? WHERE turn_id = ? AND step_id = ?",
+                (one.seconds, turn_id, one.step_id),
+            )
         connection.execute("UPDATE turns SET state = 'done', finished_at = ? WHERE id = ?", (time.time(), turn_id))
-        add_event(connection, "finished", user.id, turn_id)
+        add_event(connection, "finished", user.id, turn_id, spent=[one.model_dump() for one in spent])
 
 
 def state_of(connection: sqlite3.Connection, turn_id: int) -> dict[int, dict[str, Any]]:
@@ -140,4 +163,4 @@ def _standing(connection: sqlite3.Connection, turn_id: int) -> list[sqlite3.Row]
     return [row for row in rows if row["kind"] == "verdict" and row["id"] not in undone]
 
 
-__all__ = ["ERROR_KINDS", "SEVERITIES", "VERDICTS", "Said", "TurnError", "finish", "save", "state_of", "undo"]
+__all__ = ["ERROR_KINDS", "SEVERITIES", "VERDICTS", "Ending", "Said", "TurnError", "finish", "save", "state_of", "undo"]

@@ -2,13 +2,15 @@
 
 In: numbered rows of scores. Out: the same again. A file begins with a line that names what is scored; each further
 line is one row. The last line may be torn by a kill: its row is scored again. Every rank has a file of its own and
-reads those of all.
+reads those of all; processes that are joined already can hand theirs over without files.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import distributed
 
 from medprm.errors import InputError
 
@@ -30,6 +32,17 @@ class KeptRows:
 
     def reload(self) -> None:
         """Nobody else writes."""
+
+
+class SharedRows(KeptRows):
+    """In the memory of several processes; `reload` gives each what all have scored, and waits for all of them."""
+
+    def reload(self) -> None:
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return
+        parts: list[dict[int, list[float]]] = [{}] * distributed.get_world_size()
+        distributed.all_gather_object(parts, self._scores)
+        self._scores = {row: scores for part in parts for row, scores in part.items()}
 
 
 class RowFile(KeptRows):

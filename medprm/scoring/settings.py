@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from medprm.errors import InputError, check_choice, check_least
 from medprm.model.settings import ATTENTION, TREE_ATTENTION
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 CALIBRATION_KINDS = ("temperature", "isotonic")
 CALIBRATIONS = ("none", "saved")
@@ -20,8 +20,9 @@ class ScoringSettings:
     max_row_tokens: int = 16384
     # Processes that decode, tile and encode ahead of the model; null: none on a CPU, up to 8 beside a GPU.
     num_workers: int | None = None
-    # Number format of the weights: float32, bfloat16, float16; scores are float32 always.
-    dtype: str = "float32"
+    # Number format of the weights: auto (bfloat16 on a GPU that computes in it, else float32), float32, bfloat16 or
+    # float16; run.json says which it was. Scores are float32 always.
+    dtype: str = "auto"
     # auto (a GPU where there is one), cpu or cuda.
     device: str = "auto"
     # As model.attn_implementation in training.

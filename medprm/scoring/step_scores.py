@@ -1,7 +1,7 @@
 """The model's logits of the label tokens at the label positions, and P(+) from them.
 
 The one forward that training and scoring share. Axes: B rows, T tokens, S steps, K label tokens, V vocabulary. No
-other logits are computed: hidden states are taken at the label positions (`logits_to_keep`), and of the output head
+other logits are computed unless the loss is to be over the whole vocabulary: hidden states are taken at the label positions (`logits_to_keep`), and of the output head
 only the rows of the label tokens are used.
 """
 
@@ -24,11 +24,22 @@ def label_logits(
     `inputs` goes to the model's forward, `subtree_ends` (B, T) as the attention of its trees. A cache is made only
     where `inputs` brings one: a cache that the configuration switches on would break the isolation of packed sequences.
     """
+    with only_label_rows(model, label_ids):
+        return _logits_at(model, inputs, label_positions)
+
+
+def label_log_probabilities(
+    model: nn.Module, inputs: Mapping[str, Any], label_positions: torch.Tensor, label_ids: Sequence[int]
+) -> torch.Tensor:
+    """The same as log-probabilities among the whole vocabulary, which costs every row of the output head."""
+    return torch.log_softmax(_logits_at(model, inputs, label_positions), dim=-1)[..., list(label_ids)]
+
+
+def _logits_at(model: nn.Module, inputs: Mapping[str, Any], positions: torch.Tensor) -> torch.Tensor:
     inputs = {"use_cache": False, **inputs}
     if "subtree_ends" in inputs:
         inputs |= tree_inputs(model, inputs.pop("subtree_ends"))
-    with only_label_rows(model, label_ids):
-        return model(**inputs, logits_to_keep=label_positions).logits.float()
+    return model(**inputs, logits_to_keep=positions).logits.float()
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Settings of the HTTP service. Light: no torch and no web framework."""
 
-import ipaddress
 from dataclasses import dataclass, field
 
+from medprm.clients.hosts import is_loopback
 from medprm.errors import InputError, check_least
 from medprm.images.isolation import IsolationSettings
 
@@ -81,13 +81,3 @@ class ServingSettings:
     def isolation(self) -> IsolationSettings:
         """Limits of the processes that decode."""
         return IsolationSettings(self.image_workers, self.image_seconds, self.image_memory_mib)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

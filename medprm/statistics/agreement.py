@@ -12,7 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
-from medprm.statistics.bootstrap import Estimate, draw_weights, estimate, number_clusters, sum_by_cluster
+from medprm.statistics.bootstrap import (
+    Estimate,
+    draw_weights,
+    estimate,
+    estimate_many,
+    number_clusters,
+    sum_by_cluster,
+)
 
 Rating = Hashable | None
 
@@ -23,6 +30,15 @@ class PairAgreement(NamedTuple):
     raw_agreement: Estimate
     kappa: Estimate
     ac1: Estimate
+    num_left_out: int
+    num_clusters: int
+
+
+class Confusion(NamedTuple):
+    """Words of two raters on the same units, counted by cluster: `counts` (G, W * W); units that one skipped apart."""
+
+    counts: np.ndarray
+    num_units: int
     num_left_out: int
 
 
@@ -44,21 +60,35 @@ def pair_agreement(
     seed: int = 0,
 ) -> PairAgreement:
     """Raw agreement, kappa and AC1 of two raters, resampled by cluster. Units that one of them skipped are left out."""
+    table = confusion(first, second, cluster_ids)
+    result = pair_agreements([table], num_bootstrap, seed)[0]
+    both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    return result._replace(kappa=result.kappa._replace(value=cohen_kappa([a for a, _ in both], [b for _, b in both])))
+
+
+def confusion(first: Sequence[Rating], second: Sequence[Rating], cluster_ids: Sequence[Hashable]) -> Confusion:
+    """What two raters said of the same units, counted."""
     assert len(first) == len(second) == len(cluster_ids), "ratings and clusters must have equal length"
     both = [i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a is not None and b is not None]
-    if not both:
-        nothing = Estimate(float("nan"), float("nan"), float("nan"), 0)
-        return PairAgreement(nothing, nothing, nothing, len(first))
     names = {name: k for k, name in enumerate(dict.fromkeys([one[i] for one in (first, second) for i in both]))}
     num_words = len(names)
-    cells = np.zeros((len(both), num_words * num_words))
-    for row, i in enumerate(both):
-        cells[row, names[first[i]] * num_words + names[second[i]]] = 1
+    cells = np.array([names[first[i]] * num_words + names[second[i]] for i in both], dtype=np.int64)
     clusters = number_clusters([cluster_ids[i] for i in both])
-    sums, weights = sum_by_cluster(cells, clusters), draw_weights(clusters.num, num_bootstrap, seed)
-    results = [estimate(one, sums, weights, len(both)) for one in (_raw_agreement, _kappa, _ac1)]
-    kappa = results[1]._replace(value=cohen_kappa([first[i] for i in both], [second[i] for i in both]))
-    return PairAgreement(results[0], kappa, results[2], len(first) - len(both))
+    counts = np.bincount(clusters.index * num_words**2 + cells, minlength=clusters.num * num_words**2)
+    return Confusion(counts.reshape(clusters.num, num_words**2), len(both), len(first) - len(both))
+
+
+def pair_agreements(tables: Sequence[Confusion], num_bootstrap: int = 2000, seed: int = 0) -> list[PairAgreement]:
+    """Raw agreement, kappa and AC1 of many pairs of raters at once, resampled by cluster."""
+    kept = [one for one in tables if one.num_units]
+    samples, counts = [one.counts for one in kept], [one.num_units for one in kept]
+    of_each = [estimate_many(one, samples, counts, num_bootstrap, seed) for one in (_raw_agreement, _kappa, _ac1)]
+    estimates = zip(*of_each, strict=True)
+    nothing = (Estimate(float("nan"), float("nan"), float("nan"), 0),) * 3
+    return [
+        PairAgreement(*(next(estimates) if one.num_units else nothing), one.num_left_out, len(one.counts))
+        for one in tables
+    ]
 
 
 def _shares(sums: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ MAX_UNDEFINED = 0.05
 PERCENTILES = (2.5, 97.5)
 
 DRAWN_AT_ONCE = 2**18
+SAMPLES_AT_ONCE = 512
 
 Statistic = Callable[[np.ndarray], np.ndarray | float]
 """Sums (..., K) to values (...): works on the sums of the sample and on those of all resamples at once."""
@@ -107,6 +108,45 @@ def estimate(statistic: Statistic, sums: np.ndarray, weights: np.ndarray, n: int
         value = float(statistic(sums.sum(axis=0)))
         resampled = np.asarray(statistic(resample_sums(sums, weights)))
     return interval(value, resampled, n)
+
+
+def estimate_many(
+    statistic: Statistic, samples: Sequence[np.ndarray], counts: Sequence[int], num_bootstrap: int, seed: int
+) -> list[Estimate]:
+    """What `estimate` gives for each of many small samples, sums (G_i, K_i) with counts n_i, quickly.
+
+    Samples of one shape share their resamples, which are those that each would have alone: all come from one seed.
+    """
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for number, sums in enumerate(samples):
+        by_shape.setdefault(sums.shape, []).append(number)
+    found: dict[int, Estimate] = {}
+    for (num_clusters, num_sums), numbers in by_shape.items():
+        weights = draw_weights(num_clusters, num_bootstrap, seed)
+        for first in range(0, len(numbers), SAMPLES_AT_ONCE):
+            some = numbers[first : first + SAMPLES_AT_ONCE]
+            stacked = np.stack([samples[number] for number in some], axis=1)
+            resampled = resample_sums(stacked.reshape(num_clusters, -1), weights)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = np.asarray(statistic(stacked.sum(axis=0)))
+                spread = np.asarray(statistic(resampled.reshape(num_bootstrap, len(some), num_sums)))
+            intervals = _intervals(values, spread, [counts[number] for number in some])
+            found |= dict(zip(some, intervals, strict=True))
+    return [found[number] for number in range(len(samples))]
+
+
+def _intervals(values: np.ndarray, resampled: np.ndarray, counts: Sequence[int]) -> list[Estimate]:
+    """`interval` of many values (B,) with their resampled values (R, B)."""
+    is_whole = np.isfinite(values) & np.isfinite(resampled).all(axis=0)
+    whole = np.flatnonzero(is_whole)
+    bounds = np.percentile(resampled[:, whole], PERCENTILES, axis=0).T if len(whole) else ()
+    found = {
+        int(k): Estimate(float(values[k]), float(a), float(b), counts[k])
+        for k, (a, b) in zip(whole, bounds, strict=True)
+    }
+    for k in np.flatnonzero(~is_whole).tolist():
+        found[k] = interval(float(values[k]), resampled[:, k], counts[k])
+    return [found[k] for k in range(len(counts))]
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:

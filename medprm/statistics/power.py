@@ -2,8 +2,8 @@
 
 In: paired differences by row and their clusters. Out: standard deviations, powers, numbers of clusters.
 The difference counts as seen where its two-sided 95 % interval excludes 0.
-Source: Cochran, Sampling Techniques (1977), section 6.3 (variance of a ratio); benchmarks/statistics.py checks the
-powers by simulation.
+Source: Cochran, Sampling Techniques (1977), section 6.3 (variance of a ratio); benchmarks/statistical_checks.py
+checks the powers by simulation.
 """
 
 import math

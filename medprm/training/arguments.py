@@ -24,6 +24,8 @@ FIXED = {
 }
 # The loss is ours: it reads logits, which these two would not compute.
 LIGER = {"fused_linear_cross_entropy": False, "cross_entropy": False}
+# Settings that are no fields of TrainingArguments.
+OURS = ("trainer_extra", "loss")
 REFUSED = (
     *FIXED,
     "output_dir",
@@ -46,7 +48,7 @@ def training_arguments(
     """`report_to` names loggers as transformers does ("wandb"); empty means none."""
     extra = dict(settings.trainer_extra)
     check_trainer_extra(extra)
-    given = {name: value for name, value in asdict(settings).items() if name != "trainer_extra"}
+    given = {name: value for name, value in asdict(settings).items() if name not in OURS}
     for name in ("eval_steps", "save_steps"):
         if given[name] is None:
             del given[name]

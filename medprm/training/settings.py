@@ -11,6 +11,7 @@ from medprm.model.settings import TREE_ATTENTION
 
 STRATEGIES = ("no", "steps", "epoch")
 PACKINGS = ("tree", "sequence", "none")
+LOSSES = ("label_tokens", "full_vocabulary")
 SELECTIONS = ("none", "bis", "random")
 MAX_WEIGHT = 100.0
 
@@ -101,6 +102,10 @@ class PackingSettings:
 class TrainingSettings:
     """How the weights are optimised."""
 
+    # What a label token is weighed against: label_tokens (each other, as in scoring) or full_vocabulary (every token, as
+    # language models are trained; computes every row of the output head at the label positions).
+    loss: str = "label_tokens"
+
     # Passes over the training set [epochs]; max_steps, where positive, decides instead.
     num_train_epochs: float = 1.0
     # Optimiser steps; -1 means as many as num_train_epochs takes.
@@ -159,6 +164,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("eval_strategy", "save_strategy"):
             check_choice(f"training.{name}", getattr(self, name), STRATEGIES)
+        check_choice("training.loss", self.loss, LOSSES)
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} is {getattr(self, name)}; expected 1 or more")

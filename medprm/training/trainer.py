@@ -19,7 +19,7 @@ from medprm.encoding.collator import UNKNOWN
 from medprm.encoding.tokens import LabelTokens
 from medprm.errors import InputError
 from medprm.model.tree_attention import use_tree_attention
-from medprm.scoring.step_scores import label_logits
+from medprm.scoring.step_scores import label_log_probabilities, label_logits
 from medprm.training.loss import summed_loss
 
 # P(+) of each labelled step and whether the step is correct -> named numbers.
@@ -54,7 +54,7 @@ def look_at_nothing(model: InternVLModel) -> None:
 class PRMTrainer(Trainer):
     """Trains `label_tokens` at the label positions. `step_metrics` is reported on the evaluation set.
 
-    `tree_attention` is a back end of `medprm.model.tree_attention`.
+    `tree_attention` is a back end of `medprm.model.tree_attention`, `loss` one of medprm.training.settings.LOSSES.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class PRMTrainer(Trainer):
         label_tokens: LabelTokens,
         step_metrics: StepMetrics | None = None,
         tree_attention: str = "auto",
+        loss: str = "label_tokens",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -73,6 +74,7 @@ class PRMTrainer(Trainer):
             )
         self.label_tokens = label_tokens
         self.step_metrics = step_metrics
+        self.is_full_vocabulary = loss == "full_vocabulary"
         self.compute_metrics = self._evaluation_metrics
         # Our loss is not shifted, and it is divided by `num_items_in_batch` here: every labelled step counts once.
         self.model_accepts_loss_kwargs = True
@@ -82,7 +84,8 @@ class PRMTrainer(Trainer):
         config: Any = self.accelerator.unwrap_model(self.model).config  # type: ignore[arg-type]
         config.use_cache = False
         config.get_text_config().use_cache = False
-        use_tree_attention(self.accelerator.unwrap_model(self.model), tree_attention)  # type: ignore[arg-type]
+        is_half = self.args.bf16 or self.args.fp16
+        use_tree_attention(self.accelerator.unwrap_model(self.model), tree_attention, is_half)  # type: ignore[arg-type]
         if self.accelerator.num_processes > 1:
             for module in self.model.modules():  # type: ignore[union-attr]
                 if isinstance(module, InternVLModel):
@@ -97,7 +100,7 @@ class PRMTrainer(Trainer):
     ) -> Any:
         """Summed loss / labelled steps of the whole optimiser step."""
         targets, logits = self._forward(model, inputs)
-        loss = summed_loss(logits, **targets)
+        loss = summed_loss(logits, **targets, is_normalised=self.is_full_vocabulary)
         if num_items_in_batch is None:
             num_items_in_batch = (targets["labels"] != UNKNOWN).sum()
             num_averaged = 1
@@ -162,7 +165,8 @@ class PRMTrainer(Trainer):
         inputs = dict(inputs)
         targets = {name: inputs.pop(name) for name in TARGET_NAMES}
         positions = inputs.pop("label_positions")
-        return targets, label_logits(model, inputs, positions, self.label_tokens.ids)
+        read = label_log_probabilities if self.is_full_vocabulary else label_logits
+        return targets, read(model, inputs, positions, self.label_tokens.ids)
 
     def _evaluation_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Loss over all labelled steps, and the metrics on those with a correct or incorrect label.
@@ -174,7 +178,8 @@ class PRMTrainer(Trainer):
         num_labelled = int((labels != UNKNOWN).sum())
         if num_labelled == 0:
             raise InputError("the evaluation set has no labelled step; expected at least one; check its labels")
-        metrics = {"loss": float(summed_loss(logits, labels, targets, weights)) / num_labelled}
+        loss = summed_loss(logits, labels, targets, weights, self.is_full_vocabulary)
+        metrics = {"loss": float(loss) / num_labelled}
         if self.step_metrics:
             texts = self.label_tokens.texts
             is_judged = (labels == texts.index("+")) | (labels == texts.index("-"))

@@ -68,6 +68,23 @@ def test_savings_where_sources_agree_and_where_they_do_not() -> None:
     assert replay("correct", 0.0, exact).saved >= 0.6 and replay("incorrect", 1.0, exact).saved >= 0.6
 
 
+@pytest.mark.parametrize("unread", [0.0, 0.03])
+def test_the_last_round_is_no_larger_than_what_can_decide(unread: float) -> None:
+    """In rounds of 4 and 8 as few as one by one: 23 right of 32 decide `+`, 10 others decide that it is disputed."""
+    for judge, chance, least in (("correct", 1.0, 0.27), ("incorrect", 0.0, 0.27), ("correct", 0.0, 0.66)):
+        one_by_one = replay(judge, chance, MonteCarloSettings(rollouts_per_round=1), unread=unread).saved  # type: ignore[arg-type]
+        for size in (4, 8):
+            found = replay(judge, chance, MonteCarloSettings(rollouts_per_round=size), unread=unread)  # type: ignore[arg-type]
+            assert found.changed == 0 and found.saved >= max(least, one_by_one - 0.01)
+
+
+def test_a_rule_that_one_right_rollout_decides_still_draws_whole_rounds() -> None:
+    policy = StoredPolicy({("a",): ["wrong"] * 32})
+    value = ConsensusSettings(rule="value")
+    roll_out(CASE, [StepPrefix(("a",), "correct")], policy, MonteCarloSettings(), value)
+    assert len(policy.asked) == 8
+
+
 def test_nothing_is_run_where_the_judge_cannot_tell() -> None:
     policy = StoredPolicy({("a",): ["right"] * 32})
     (counts,) = roll_out(CASE, [StepPrefix(("a",), "unknown")], policy, MonteCarloSettings(), ConsensusSettings())

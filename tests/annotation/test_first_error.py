@@ -8,7 +8,7 @@ import pytest
 from drawn import CASE, StoredPolicy, draw_outcomes
 
 from medprm.annotation.consensus import UndecidedError, label_steps
-from medprm.annotation.estimate import estimate_run
+from medprm.annotation.estimate import Planned, estimate_run
 from medprm.annotation.first_error import measure_solutions, most_measured
 from medprm.annotation.records import Making, as_record
 from medprm.annotation.rollouts import Prefix, StepPrefix
@@ -207,9 +207,9 @@ def test_an_estimate_counts_what_a_search_measures_at_most() -> None:
     cases = [CaseSolutions(CASE, [Solution(solution_id="s", solution_steps=steps)] * 2)]
 
     def prefixes(settings: MonteCarloSettings) -> int:
-        others = (RetrievalSettings(), JudgeSettings())
-        more = (ExpertSettings(), AnswerSettings(), SolutionSettings())
-        found = estimate_run(cases, *others, settings, *more, ModelPrice(), ModelPrice(), [ModelPrice()])
-        return found["monte_carlo"]["prefixes"]
+        others = (ConsensusSettings(), ExpertSettings(), AnswerSettings(), SolutionSettings())
+        prices = (ModelPrice(), ModelPrice(), [ModelPrice()])
+        plan = Planned(RetrievalSettings(), JudgeSettings(), settings, *others, *prices)
+        return estimate_run(cases, plan)["monte_carlo"]["prefixes"]
 
     assert prefixes(MonteCarloSettings()) == 16 and prefixes(SEARCH) == 8

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medprm.annotation.expert_queue import QueuedStep, StepKey
+from medprm.annotation.calibration import step_chances
+from medprm.annotation.expert_queue import QueuedStep, StepKey, rank_steps
 from medprm.annotation.labels_report import Measured, make_report, write_report
 from medprm.cases.schema import ExpertVerdict, Label
 from medprm.statistics.agreement import cohen_kappa, krippendorff_alpha
@@ -75,6 +76,60 @@ def test_pearson_of_the_scores_with_the_experts() -> None:
     assert found["monte_carlo_score, expert"]["value"] == pytest.approx(wanted) and wanted > 0.8
     assert found["monte_carlo_score, expert"]["n"] == 119, "nobody has decided the last step"
     assert found["judge, expert"]["low"] < 0.2 and abs(found["judge, expert"]["value"]) < 0.3
+
+
+def simulated(num: int, num_pilot: int) -> Measured:
+    """Every third step is wrong; judge and score say nothing of it, only the category does; the expert never errs."""
+    steps = [
+        one._replace(category="film" if i % 3 == 0 else "other", num_correct=8, num_wrong=8, judge="correct")
+        for i, one in enumerate(measured(num, 0).steps)
+    ]
+    truth: dict[StepKey, Label] = {
+        one.key: "incorrect" if one.category == "film" and i % 2 else "correct" for i, one in enumerate(steps)
+    }
+
+    def would_say(key: StepKey) -> tuple[ExpertVerdict, ...]:
+        return (ExpertVerdict(verdict=truth[key], expert_id="a"),)
+
+    pilot = {one.key for one in steps[:num_pilot]}
+    experts = {key: would_say(key) for key in pilot}
+    chances, _ = step_chances(steps, experts)
+    order = rank_steps(steps, chances, 1.0)
+    return Measured(steps, chances, order, experts, truth, would_say, pilot=frozenset(pilot))
+
+
+def test_the_ranked_queue_pays_for_its_pilot() -> None:
+    given = simulated(300, num_pilot=60)
+    curve = report_of(given)["accuracy_by_reviewed_share"]
+    assert list(curve)[:2] == ["0.00", "0.20"], "below the share of the pilot there is no such ranking"
+    places = {step.key: place for place, step in enumerate(given.steps)}
+    pilot = {places[key] for key in given.pilot}
+    ranked = [place for place in given.order if place not in pilot][: 90 - 60]
+    reviewed = pilot | set(ranked)
+    right = [
+        place in reviewed or given.truth[step.key] == ("correct" if given.chances[place] >= 0.5 else "incorrect")
+        for place, step in enumerate(given.steps)
+    ]
+    assert curve["0.30"]["value"] == pytest.approx(np.mean(right))
+    free = set(given.order[:90])
+    assert len(free - reviewed) > 0, "the order alone, without the pilot, would have seen other steps"
+    assert curve["1.00"]["value"] == 1.0
+
+
+def test_a_pilot_that_is_all_of_the_queue_is_no_better_than_chance() -> None:
+    at_30 = report_of(simulated(300, num_pilot=90))["at_0.3"]
+    assert abs(at_30["ranked_minus_random_of_all"]["value"]) < 0.03
+    assert at_30["ranked_minus_random_of_disputed"]["value"] == 0
+
+
+def test_the_disputed_share_is_there_without_a_truth(tmp_path: Path) -> None:
+    given = measured(40, 0)
+    steps = [one._replace(label="correct") if i < 30 else one for i, one in enumerate(given.steps)]
+    report = report_of(given._replace(steps=steps))
+    assert report["disputed_share"]["value"] == 0.25 and report["disputed_share"]["n"] == 40
+    assert report["disputed_share"]["low"] < 0.25 < report["disputed_share"]["high"]
+    write_report(tmp_path, report, "Labels", [])
+    assert "The machines leave 0.250 [" in (tmp_path / "labels_report.html").read_text()
 
 
 def test_what_is_undefined_is_left_out_and_the_page_renders(tmp_path: Path) -> None:

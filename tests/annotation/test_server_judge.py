@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from medprm.annotation.judging import Citation, StepVerdict, as_judgement, stands_in
+from medprm.annotation.judging import Citation, StepVerdict, as_verdicts, stands_in
 from medprm.annotation.passages import Passage
 from medprm.annotation.server_judge import ServerJudge, UnusableAnswer, judge_prompt, read_answer
 from medprm.annotation.settings import JudgeSettings
@@ -80,11 +80,18 @@ def test_it_is_asked_again_and_then_unknown() -> None:
     good, bad = reply(said("+", "+", "-")), reply(said("+"))
     client = Scripted(bad, good)
     judged = ServerJudge(client, JudgeSettings(kind="server")).judge(CASE, "s", STEPS, [PASSAGE])
-    assert [one.verdict for one in judged.verdicts] == ["correct", "correct", "incorrect"]
+    assert [one.verdict for one in judged] == ["correct", "correct", "incorrect"]
     assert [one.round for one in client.asked] == [0, 1] and client.asked[0].key("m") != client.asked[1].key("m")
-    for client in (Scripted(bad), Scripted(None)):
-        judged = ServerJudge(client, JudgeSettings(kind="server", max_rounds=3)).judge(CASE, "s", STEPS, [PASSAGE])
-        assert [one.verdict for one in judged.verdicts] == ["unknown"] * 3
+    client = Scripted(bad)
+    judged = ServerJudge(client, JudgeSettings(kind="server", max_rounds=3)).judge(CASE, "s", STEPS, [PASSAGE])
+    assert [one.verdict for one in judged] == ["unknown"] * 3 and len(client.asked) == 3
+    assert {one.reason for one in judged} == {"not one verdict for each step"}
+
+
+def test_a_server_that_gives_no_answer_is_no_unknown_verdict() -> None:
+    client = Scripted(None)
+    with pytest.raises(Unanswered, match="gone"):
+        ServerJudge(client, JudgeSettings(kind="server", max_rounds=3)).judge(CASE, "s", STEPS, [PASSAGE])
     assert len(client.asked) == 1  # a server that does not answer is not asked three times over
 
 
@@ -93,16 +100,26 @@ def test_a_quote_must_stand_in_its_passage() -> None:
     assert not stands_in(Citation("g/1", "for the pleura CT comes first"), PASSAGE)
     assert not stands_in(Citation("g/1", " . "), PASSAGE)
     good, bad, elsewhere = Citation("g/1", "CT comes first"), Citation("g/1", "MRI"), Citation("g/2", "CT comes first")
-    judged = as_judgement([StepVerdict("correct", "", (good, bad, elsewhere))], [PASSAGE], "model")
-    assert [one.quote for one in judged.verdicts[0].citations] == ["CT comes first"]
-    assert judged.num_refused_citations == 2
+    judged = as_verdicts([StepVerdict("correct", "", (good, bad, elsewhere))], [PASSAGE], "model")
+    assert [one.quote for one in judged[0].citations] == ["CT comes first"]
+    assert judged[0].extra == {"num_refused_citations": 2}
+
+
+def test_what_is_over_the_most_is_counted_and_not_lost_silently() -> None:
+    cited = [{"passage_id": "g/1", "quote": "CT comes first"}] * 23
+    client = Scripted(reply(said("+", "-", citations=cited, reason="x" * 1200)))
+    long, other = ServerJudge(client, JudgeSettings(kind="server")).judge(CASE, "s", STEPS[:2], [PASSAGE])
+    assert len(long.citations) == 20 and long.reason == "x" * 1000
+    assert long.extra == other.extra == {"num_refused_citations": 3, "num_cut_characters": 200}
+    good = ServerJudge(Scripted(reply(said("+"))), JudgeSettings(kind="server")).judge(CASE, "s", STEPS[:1], [PASSAGE])
+    assert good[0].extra is None
 
 
 def test_a_citation_carries_source_and_licence_where_they_are_known() -> None:
     def cited(**terms: Any) -> Evidence:
         passage = PASSAGE._replace(**terms)
         verdict = StepVerdict("correct", "", (Citation(passage.passage_id, "CT comes first"),))
-        return as_judgement([verdict], [passage], "model").verdicts[0].citations[0]
+        return as_verdicts([verdict], [passage], "model")[0].citations[0]
 
     plain, termed = cited(source=None), cited(source="Atlas", licence="CC BY 4.0", redistributable=False)
     assert (plain.source, plain.extra) == (PASSAGE.collection, None)
@@ -140,7 +157,7 @@ def test_a_passage_cannot_close_its_fence_or_reach_another_case(text: str) -> No
     # A model that obeys it gives an answer of the wrong form, which is no verdict.
     client = Scripted(reply(said("+")))
     judged = ServerJudge(client, JudgeSettings(kind="server")).judge(CASE, "s", STEPS, [hostile])
-    assert {one.verdict for one in judged.verdicts} == {"unknown"}
+    assert {one.verdict for one in judged} == {"unknown"}
 
 
 def test_the_key_is_of_the_whole_purchase() -> None:

@@ -22,6 +22,7 @@ from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.schema import CaseSolutions, Record
 from medprm.commands import annotate, annotate_cases
 from medprm.config import AnnotateConfig, DataSettings
+from medprm.encoding.turns import render_context
 from medprm.errors import InputError
 from medprm.run import RunError
 
@@ -59,8 +60,13 @@ def test_everything_is_written(annotated: Path) -> None:
     report = json.loads((annotated / "labels_report.json").read_text())
     for name in ("judge", "monte_carlo_half", "hybrid_before_experts", "hybrid_after_experts"):
         assert set(report["sources"][name]["coverage"]) == {"value", "low", "high", "n"}
-    assert "<script" not in (annotated / "labels_report.html").read_text()
     ledger = json.loads((annotated / "ledger.json").read_text())
+    for name in ("dollars_per_label", "dollars_per_10000_cases"):
+        assert report["cost"][name]["value"] == pytest.approx(ledger[name]) and ledger[name] > 0
+        assert report["cost"][name]["low"] <= report["cost"][name]["value"] <= report["cost"][name]["high"]
+    page = (annotated / "labels_report.html").read_text()
+    assert "<td>per 10000 cases</td>" in page and "The machines leave" in page
+    assert "<script" not in (annotated / "labels_report.html").read_text()
     assert ledger["work"]["num_cases"] == 2 and ledger["experts"]["dollars"] > 0
 
 
@@ -70,6 +76,14 @@ def test_the_queue_has_what_an_expert_needs_and_not_the_truth(annotated: Path) -
     assert rows and values == sorted(values, reverse=True)
     num_steps = sum(len(one.solution_steps) for one in read_records(annotated / "labelled.jsonl"))
     assert len(rows) <= 0.3 * num_steps
+    records = {one.solution_id: one for one in read_records(annotated / "labelled.jsonl")}
+    for row in rows:
+        record = records[row["solution_id"]]
+        assert row["clinical_context"] == render_context(record.clinical_context).strip() != ""
+        shown = {one["passage_id"]: one["text"] for one in row["passages"]}
+        assert all(one["source"] for one in row["passages"]) and len(shown) > len(record.documents)
+        cited = [one for verdict in row["judge"] for one in verdict["citations"]]
+        assert all(one["quote"].casefold() in shown[one["document_id"]].casefold() for one in cited)
     assert not {"gold_standard", "is_correct", "label", "answer"} & set(rows[0])
 
 

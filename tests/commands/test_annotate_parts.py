@@ -190,6 +190,45 @@ def test_a_stage_passes_its_gates_before_the_next_begins(whole: Path, capsys: py
     assert report["experts_together"]["num_experts"] == 3 and "alpha" in report["experts_together"]
 
 
+def test_experts_of_a_file_pass_the_gates_by_what_they_say_of_the_pilot(tmp_path: Path) -> None:
+    """The queue has a random pilot beside the disputed steps; the machines are measured on it alone."""
+    inputs, out = write_inputs(tmp_path / "in", num_cases=20), tmp_path / "out"
+    settings = ExpertSettings(kind="none", pilot_share=0.2)
+    with stub_server.started() as url:
+        annotate.run(annotate_config(inputs, out, url, expert=settings))
+        rows = [json.loads(line) for line in (out / "expert_queue.jsonl").read_text().splitlines()]
+        pilot = [row for row in rows if row["is_pilot"]]
+        assert len(pilot) == 40 and rows[:40] == pilot and len(rows) == 60, "200 steps: a fifth, and 30 % in all"
+        labels = {
+            (record.solution_id, step.step_id): step.label
+            for record in read_records(out / "machine.jsonl")
+            for step in record.solution_steps
+        }
+        of_pilot = [labels[row["solution_id"], row["step_id"]] for row in pilot]
+        assert "unknown" in of_pilot and {"correct", "incorrect"} & set(of_pilot), "whatever the machines say"
+        # One expert contradicts every fourth label of the machines, and calls all that is disputed correct.
+        other = {"correct": "incorrect", "incorrect": "correct", "unknown": "correct"}
+        said, num_labelled = [], 0
+        for row in rows:
+            label = labels[row["solution_id"], row["step_id"]]
+            num_labelled += label != "unknown"
+            is_contradicted = label == "unknown" or num_labelled % 4 == 0
+            named = {name: row[name] for name in ("case_id", "solution_id", "step_id")}
+            said.append(named | {"verdict": other[label] if is_contradicted else label, "expert_id": "a"})
+        (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
+        experts = replace(settings, kind="file", path=str(tmp_path / "said.jsonl"))
+        stage = StageSettings(name="prototype", min_cases=20, min_experts=1, min_label_accuracy=0.7)
+        annotate.run(annotate_config(inputs, out, url, expert=experts, stage=stage, resume=True))
+    num = sum(label != "unknown" for label in of_pilot)
+    report = json.loads((out / "labels_report.json").read_text())
+    assert report["pilot"]["num_steps"] == report["pilot"]["num_decided"] == 40
+    accuracy = report["pilot"]["agreement"]["machines, expert"]["raw_agreement"]
+    assert accuracy["n"] == num and accuracy["value"] == pytest.approx((num - num // 4) / num)
+    gates = {one["name"]: one for one in json.loads((out / GATES_FILE).read_text())["gates"]}
+    assert gates["label_accuracy"]["value"] == accuracy["value"] and all(one["is_passed"] for one in gates.values())
+    assert (out / "expert_queue.jsonl").read_text() == "", "everything that was asked has been answered"
+
+
 def test_stages_are_done_from_the_first_on() -> None:
     for stages in (["experts"], ["machines", "experts"], [], ["labels"]):
         with pytest.raises(InputError, match="expected .* or the first one or two of them"):

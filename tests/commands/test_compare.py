@@ -81,17 +81,25 @@ def test_three_trials_of_a_sweep_run_offline_and_are_ranked(
     capsys.readouterr()
     assert compare.main(["outputs", "--html", "page.html"]) == 0
     shown = capsys.readouterr().out
-    rows = [line for line in shown.splitlines() if line.startswith("cxr_trial")]
+    ranking, differences, *_ = shown.split("\n\n")
+    rows = [line for line in ranking.splitlines() if line.startswith("cxr_trial")]
     found = {row.split()[0]: float(row.split()[1]) for row in rows}
     assert found == {name: pytest.approx(macro_f1(tmp_path / "outputs" / name), abs=5e-4) for name in found}
     assert len(found) == 3 and list(found.values()) == sorted(found.values(), reverse=True)
     assert len(set(found.values())) > 1, "three equal runs have no order"
     assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", rows[0]), "intervals are shown"
-    assert "training.learning_rate" in shown and "0.01" in shown, "settings that differ are shown"
+    assert "training.learning_rate" in ranking and "0.01" in ranking, "settings that differ are shown"
+    best, *others = found
+    assert differences.startswith(f"minus {best}")
+    for row in differences.splitlines()[2:]:
+        name, minus = row.split()[:2]
+        assert name in others and float(minus) == pytest.approx(found[name] - found[best], abs=1.1e-3)
     page = (tmp_path / "page.html").read_text()
     places = [page.index(name) for name in found]
     assert places == sorted(places)
-    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
+    assert 'aria-label="Best-of-N of the runs' in page and "Paired differences" in page
+    without_names = re.sub(r'xmlns(:\w+)?="http[^"]*"', "", page.replace("http-equiv", ""))
+    assert "http" not in without_names and "<script" not in page
 
 
 def macro_f1(run: Path) -> float:
@@ -113,9 +121,15 @@ def test_runs_without_numbers_are_named(runs: Path, tmp_path: Path, capsys: pyte
     assert compare.main([str(runs), str(runs / "one"), "--html", str(tmp_path / "page.html")]) == 0
     shown = capsys.readouterr()
     assert "left out" in shown.err and "three" in shown.err
-    assert shown.out.count("\none ") == 1, "a run given twice is one run"
+    assert shown.out.split("\n\n")[0].count("\none ") == 1, "a run given twice is one run"
     page = (tmp_path / "page.html").read_text()
     assert "&lt;b&gt;two" in page and "<b>" not in page
+
+
+def test_a_run_without_scores_has_no_difference(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "one" / "evaluation" / "scored.jsonl").unlink()
+    assert compare.main([str(runs), "--html", str(tmp_path / "page.html")]) == 0
+    assert "No paired differences: a run lacks scored.jsonl" in capsys.readouterr().out
 
 
 def test_other_cases_are_said(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,13 +15,14 @@ from small_run import SIZES, evaluate_config, write_records
 from medprm.cases.folder import open_data
 from medprm.cases.schema import CaseSolutions
 from medprm.commands import evaluate
-from medprm.config import ScoringSettings, TrackingSettings
+from medprm.config import TrackingSettings
 from medprm.errors import InputError
 from medprm.evaluation.scored import read_scored
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.model.loading import load_checkpoint
 from medprm.scoring.calibration import Calibration, save_calibration
 from medprm.scoring.scorer import StepScorer
+from medprm.scoring.settings import ScoringSettings
 
 ROOT = Path(__file__).parents[2]
 SMALL_ROWS = 250  # several rows a split
@@ -29,6 +30,8 @@ SMALL_ROWS = 250  # several rows a split
 
 def test_it_writes_scores_numbers_and_a_report(evaluated: Path) -> None:
     assert evaluated.name == "evaluation"
+    run = json.loads((evaluated / "run.json").read_text())
+    assert run["scored_in"] == {"device": "cpu", "dtype": "float32"}, "what auto stood for"
     scored = read_scored(evaluated / "scored.jsonl")
     assert len(scored) == 3 * (SIZES["validation"] + SIZES["test"])
     metrics = json.loads((evaluated / "metrics.json").read_text())

@@ -13,7 +13,8 @@ from medprm.cases.phantom.settings import PhantomSettings
 from medprm.commands import train
 from medprm.commands.data_source import open_source
 from medprm.commands.phantom import ensure_phantom
-from medprm.config import DataSettings, ModelSettings, TrainConfig
+from medprm.config import DataSettings, TrainConfig
+from medprm.model.settings import ModelSettings
 from medprm.training.settings import TrainingSettings
 
 SIZE = PhantomSettings(

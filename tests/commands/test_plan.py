@@ -10,8 +10,8 @@ from tiny import tiny_model
 
 from medprm.commands import plan, train
 from medprm.commands.entry import run_verb
-from medprm.config import ModelSettings, TuningSettings
 from medprm.errors import InputError
+from medprm.model.settings import ModelSettings, TuningSettings
 from medprm.training.planning import PlanningSettings
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -74,6 +74,8 @@ def test_settings_change_the_plan(base: Path, records: Path, tmp_path: Path) -> 
     assert rows[1]["weights"] > 1.2 * rows[2]["weights"]
     assert lora["work"]["flops_per_step"] < full["work"]["flops_per_step"]
     assert full["scales"] == {"gpu": {"refused": "refused for a reason"}}
+    over_all = memory(training={"loss": "full_vocabulary"})["logits_gib"]
+    assert over_all["at_label_positions"] > 50 * full["logits_gib"]["at_label_positions"]
     tight = memory(planning=PlanningSettings(gpu_memory_gib=1e-3, reserve_gib=0))
     assert not tight["memory_gib"]["none"]["fits"]
 

@@ -53,6 +53,40 @@ def test_other_settings_need_no_model(evaluated: Path, tmp_path: Path) -> None:
     assert f"{numbers['best_of_n']['mean']['3']['value']:.3f}" in latex
 
 
+def test_a_threshold_of_0_is_one(evaluated: Path, tmp_path: Path) -> None:
+    folder = copied(evaluated, tmp_path)
+    assert report.main([str(folder), "--threshold", "0"]) == 0
+    numbers = json.loads((folder / "metrics.json").read_text())
+    assert numbers["threshold"] == 0
+    assert numbers["step_metrics"]["macro_f1"]["value"] == numbers["baselines"]["all_plus"]["macro_f1"]["value"]
+
+
+def test_the_model_card_follows_the_numbers(evaluated: Path, tmp_path: Path) -> None:
+    folder = copied(evaluated, tmp_path)
+    before = (folder / "model_card.md").read_text()
+    assert report.main([str(folder), "--aggregation", "max"]) == 0
+    best = json.loads((folder / "metrics.json").read_text())["best_of_n"]["max"]
+    after = (folder / "model_card.md").read_text()
+    shown = best[max(best, key=int)]
+    assert f"max score | {shown['value']:.3f}" in after and after != before
+    assert after.count("## Results on") == 1
+
+
+def test_the_outcome_model_of_the_evaluation_stays(evaluated: Path, tmp_path: Path) -> None:
+    folder = copied(evaluated, tmp_path)
+    config = folder / "config.yaml"
+    outcome = tmp_path / "outcome.jsonl"
+    shutil.copyfile(evaluated / "scored.jsonl", outcome)
+    config.write_text(config.read_text().replace("orm: null", f"orm: {outcome}"))
+    assert report.main([str(folder)]) == 0
+    best = json.loads((folder / "metrics.json").read_text())["best_of_n"]
+    assert best["orm"] == best["last"]
+    outcome.unlink()
+    assert report.main([str(folder)]) == 0
+    assert "orm" not in json.loads((folder / "metrics.json").read_text())["best_of_n"]
+    assert "The outcome reward model is left out" in (folder / "report.html").read_text()
+
+
 def test_a_judge_that_knows_is_the_oracle(evaluated: Path, tmp_path: Path) -> None:
     folder = copied(evaluated, tmp_path)
     scored = [one for one in read_scored(folder / "scored.jsonl") if one.split == "test"]

@@ -2,19 +2,21 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from small_run import SIZES, train_arguments, train_config, write_records
+from small_run import MAX_ROW_TOKENS, SIZES, train_arguments, train_config, write_records
 from wandb_files import written
 
 from medprm.cases.folder import open_data
@@ -22,13 +24,17 @@ from medprm.cases.jsonl import write_cases
 from medprm.cases.schema import CaseSolutions, Solution
 from medprm.commands import train
 from medprm.commands.entry import run_verb
-from medprm.config import LabelledSettings, TrackingSettings, TuningSettings
-from medprm.encoding.settings import EncodingSettings, LabelSettings
+from medprm.config import LabelledSettings, TrackingSettings
+from medprm.encoding import pixels
+from medprm.encoding.settings import EncodingSettings, LabelSettings, TileSettings
 from medprm.errors import InputError
+from medprm.model import tree_attention
 from medprm.model.loading import load_checkpoint
+from medprm.model.settings import TuningSettings
 from medprm.run import RunError
 from medprm.scoring.aggregate import AGGREGATORS
 from medprm.scoring.scorer import StepScorer
+from medprm.training.settings import PackingSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,6 +147,32 @@ def test_two_processes_share_a_run(base: Path, records: Path, tmp_path: Path) ->
     assert [one["step"] for one in steps if "loss" in one] == [1, 2, 3, 4, 5, 6]
     assert (output / "log.txt").read_text().count("the trained PRM is in") == 1
     assert "threshold" in json.loads((output / "checkpoint" / "medprm.json").read_text())
+    num_steps = sum(
+        len(one.solution_steps) for item in open_data(records).split("validation") for one in item.solutions
+    )
+    scored_here = [int(total) for total in re.findall(r"scoring validation: +100%.*/(\d+)", done.stderr)]
+    assert scored_here and 0 < scored_here[-1] < num_steps, "the first process scores its share alone"
+
+
+def test_the_choice_on_validation_has_the_tiles_and_the_attention_of_training(
+    base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+    original = pixels.decode_image
+
+    def count(data: bytes, path: Path, *how: Any, **named: Any) -> object:
+        decoded.append(path)
+        return original(data, path, *how, **named)
+
+    def gathered(subtree_ends: torch.Tensor) -> None:
+        raise AssertionError("packing.attention=mask gathers no keys")
+
+    monkeypatch.setattr(pixels, "decode_image", count)
+    monkeypatch.setattr(tree_attention, "tree_paths", gathered)
+    packing = PackingSettings(max_row_tokens=MAX_ROW_TOKENS, attention="mask")
+    tiles = TileSettings(folder=str(tmp_path / "tiles"), memory_mib=0)
+    train.run(train_config(base, records, tmp_path / "run", packing=packing, tiles=tiles))
+    assert len(decoded) == len(set(decoded)) == SIZES["train"] + SIZES["validation"]
 
 
 def wait_for(condition: Callable[[], bool], timeout_seconds: float = 120.0) -> None:
@@ -189,6 +221,16 @@ def test_every_kind_of_label_trains(kind: str, base: Path, tmp_path: Path) -> No
     counts = json.loads((tmp_path / "run" / "run.json").read_text())["counts"]
     assert counts["train"]["num_solutions_kept"] > 0
     assert "=" not in counts["validation"]["steps_by_label"], "validation is judged by the truth"
+
+
+def test_the_loss_is_over_the_whole_vocabulary_where_asked_for(
+    trained: Path, base: Path, records: Path, tmp_path: Path
+) -> None:
+    train.run(train_config(base, records, tmp_path / "run", training={"loss": "full_vocabulary", "max_steps": 1}))
+    first, own = (
+        json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["loss"] for run in (tmp_path / "run", trained)
+    )
+    assert float(first) > float(own) + 0.5, "the same first batch: a label is likelier among two tokens than among all"
 
 
 def add_sources(records: Path) -> None:

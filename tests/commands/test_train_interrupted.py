@@ -17,7 +17,7 @@ from small_run import train_arguments, train_config
 
 from medprm.commands import train
 from medprm.commands.entry import STOPPED
-from medprm.config import TuningSettings
+from medprm.model.settings import TuningSettings
 from medprm.run import RunError
 
 ROOT = Path(__file__).parents[2]

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tiny import IMAGE_SETTINGS, full_record, make_cases
 from medprm.encoding import pixels
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.settings import TileSettings
-from medprm.encoding.tile_cache import TileCache
+from medprm.encoding.tile_cache import TileCache, rendering
 from medprm.errors import InputError
 
 
@@ -90,6 +91,24 @@ def test_a_damaged_entry_is_made_anew_and_said(
         np.testing.assert_array_equal(found.values, expected.values)
         assert "is damaged" in caplog.text and entry.read_bytes() == whole
     assert len(decoded) == 5
+
+
+@pytest.mark.parametrize("package", ["pillow", "pydicom", "pylibjpeg-openjpeg", "python-gdcm"])
+def test_another_version_of_a_decoder_is_another_entry(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = metadata.version
+    cache = TileCache(tmp_path, 2**20)
+    found = set()
+    for version in (None, "99.1", "99.2"):
+        monkeypatch.setattr(
+            metadata, "version", lambda name, new=version: (new if name == package else None) or installed(name)
+        )
+        rendering.cache_clear()
+        found.add(cache.path(b"a film", None, IMAGE_SETTINGS))
+    monkeypatch.undo()
+    rendering.cache_clear()
+    assert len(found) == 3
 
 
 def test_a_full_folder_takes_no_more_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

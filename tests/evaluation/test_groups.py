@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import f1_score
 
 from medprm.errors import InputError
-from medprm.evaluation.groups import ScoredRun, compare_groups, verdict
+from medprm.evaluation.groups import compare_groups, verdict
+from medprm.evaluation.measures import ScoredRun
 from medprm.evaluation.scored import ScoredSolution
 
 

@@ -204,6 +204,7 @@ def test_the_table_shows_the_numbers_aligned(metrics) -> None:
         ({"threshold": 1.5}, "threshold is 1.5"),
         ({"aggregation": "median"}, "mean, min, max, product, last, logit_mean, geometric_mean"),
         ({"max_candidates": []}, "max_candidates"),
+        ({"max_candidates": [0, 2]}, "max_candidates"),
         ({"num_bootstrap": 5}, "at least 100"),
         ({"num_report_cases": 0}, "num_report_cases is 0"),
     ],

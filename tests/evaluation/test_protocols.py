@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from medprm.errors import InputError
 from medprm.evaluation.metrics import evaluate_scored
 from medprm.evaluation.protocols import PROTOCOLS, ProtocolInput, measure
 from medprm.evaluation.published import FIGURES, figures_of
+from medprm.evaluation.report import write_numbers_report
 from medprm.evaluation.scored import ScoredError, ScoredSolution
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.steps import draw_resampling
+from medprm.evaluation.table import format_table
 
 SETTINGS = EvaluationSettings(num_bootstrap=100, num_vote_subsets=50)
 LABELS = {"+": "correct", "-": "incorrect", "=": "neutral", "?": "unknown"}
@@ -164,7 +167,7 @@ def test_visualprm_takes_the_worst_case_of_dynamath_and_the_mean_of_its_seven_se
         numbers_of("visualprm", numbered(candidates(1, "DynaMath", "11110000", falling)))
     with pytest.raises(ScoredError, match="expected one of MMMU"):
         numbers_of("visualprm", numbered(candidates(1, "mmmu", "11110000", falling)))
-    with pytest.raises(ScoredError, match="expected 8"):
+    with pytest.raises(ScoredError, match="no case has more than 4 candidates of known correctness; expected 8"):
         numbers_of("visualprm", numbered(candidates(1, "MMMU", "1100", falling[:4])))
 
 
@@ -177,11 +180,85 @@ def test_med_prm_has_its_votes_by_min_and_last() -> None:
     assert found["pass@1"].value == 0.5
 
 
+def measured(name: str, test: Sequence[ScoredSolution]):
+    resampling = draw_resampling((one.group_id for one in test), 100, 0)
+    return measure(name, ProtocolInput((), test, 0.5, "mean", SETTINGS, resampling))
+
+
+def test_a_case_with_fewer_candidates_is_left_out_and_counted_and_changes_no_number() -> None:
+    scores = [0.9 - k / 100 for k in range(64)]
+    enough = [one for n in range(3) for one in candidates(n, "MedQA-4", "1" + "0" * 63, scores)]
+    few = candidates(9, "MedQA-4", "0", [0.5])
+    alone, more = measured("med_prm", numbered(enough)), measured("med_prm", numbered([*enough, *few]))
+    for name in ("best_of_n_min", "self_consistency", "weighted_vote_min", "pass@1"):
+        assert more.numbers["MedQA-4"][name].value == alone.numbers["MedQA-4"][name].value
+        assert more.numbers["MedQA-4"][name].n == 3
+    words = more.words()
+    assert (words["num_candidates"], words["left_out"]) == (64, {"MedQA-4": 1})
+    assert words["notes"][:2] == [
+        "N = 64 candidates a case.",
+        "Left out, fewer than 64 candidates known to be right or wrong: MedQA-4 1 of 4.",
+    ]
+    assert "MedMCQA" in words["notes"][2]
+
+
+def test_where_most_cases_have_fewer_candidates_n_is_what_half_of_them_have_and_is_said() -> None:
+    scores = [0.9 - k / 100 for k in range(64)]
+    test = candidates(0, "MedQA-4", "1" + "0" * 63, scores)
+    for number in (1, 2):
+        test += candidates(number, "MedQA-4", "1000", scores[:4])
+    words = measured("med_prm", numbered(test)).words()
+    assert (words["num_candidates"], words["left_out"]) == (4, {"MedQA-4": 0})
+    assert words["notes"][0] == "N = 4 candidates a case, not 64: most cases have no more."
+
+
+def test_unparsed_candidates_are_wrong_ones_and_a_case_without_any_known_is_left_out() -> None:
+    falling = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
+    right = [replace(one, answer=None, is_correct=None) if one.is_correct else one for one in
+             candidates(0, "MMMU", "11000000", falling)]  # fmt: skip
+    unknown = [replace(one, is_correct=None) for one in candidates(1, "MMMU", "10000000", falling)]
+    found = measured("visualprm", numbered([*right, *candidates(2, "MMMU", "10000000", falling), *unknown]))
+    assert found.numbers["MMMU"]["best_of_8"].value == pytest.approx(1 / 2)
+    assert found.words()["left_out"] == {"MMMU": 1}
+
+
+def test_a_question_of_dynamath_is_left_out_with_all_its_variants() -> None:
+    falling = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
+    test = candidates(1, "DynaMath", "11110000", falling, variant_of="q1")
+    test += candidates(2, "DynaMath", "0", [0.5], variant_of="q1")
+    test += candidates(3, "DynaMath", "01110000", falling, variant_of="q2")
+    found = measured("visualprm", numbered(test))
+    assert (found.numbers["DynaMath"]["best_of_8"].value, found.numbers["DynaMath"]["best_of_8"].n) == (0, 1)
+    assert found.words()["left_out"] == {"DynaMath": 1}
+
+
+def test_n_and_what_is_left_out_stand_in_the_table_and_the_report(make_solutions, tmp_path: Path) -> None:
+    test = [replace(one, source="MMMU") for one in make_solutions(20, 8)]
+    last = test[-1].case_id
+    test = [one for one in test if one.case_id != last or one is test[-1]]
+    settings = replace(SETTINGS, protocol="visualprm")
+    metrics = evaluate_scored(make_solutions(20, 4, 1, "validation"), test, settings)
+    write_numbers_report(tmp_path / "report.html", metrics, test, "title", [])
+    page = (tmp_path / "report.html").read_text()
+    for text in ("N = 8 candidates a case.", "MMMU 1 of "):
+        assert text in format_table(metrics)
+        assert text in page
+
+
 def test_prm_clinic_selects_notes_by_score() -> None:
     test = numbered(candidates(0, "PRM-Clinic", "100", [0.9, 0.2, 0.3]) + candidates(1, "PRM-Clinic", "01", [0.5, 0.5]))
     found = numbers_of("prm_clinic", test)["all"]
     assert found["note_selection"].value == pytest.approx(0.75)
+    assert found["note_selection_by_length"].value == found["note_selection_by_chance"].value
     assert found["note_selection_by_chance"].value == pytest.approx((1 / 3 + 1 / 2) / 2)
+
+
+def test_prm_clinics_note_score_is_the_product_of_its_steps() -> None:
+    gold, other = solution(0, "++", [0.7, 0.7], is_correct=True), solution(0, "+", [0.6], is_correct=False)
+    found = numbers_of("prm_clinic", numbered([gold, other]))["all"]
+    assert found["note_selection"].value == 0  # 0.49 against 0.6
+    assert found["note_selection_by_chosen_aggregation"].value == 1  # the means
+    assert found["note_selection_by_length"].value == 1
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -210,3 +287,13 @@ def test_published_figures_agree_with_each_other() -> None:
     assert np.mean([one.value for one in sets]) == pytest.approx(rows["accuracy, all"].value, abs=0.051)
     assert np.mean([one.before for one in sets]) == pytest.approx(rows["accuracy, all"].before, abs=0.051)
     assert {one.kind for one in figures_of("med_prm")} == {"published", "target"}
+
+
+def test_med_prms_figures_are_those_of_its_readme_and_what_is_second_hand_says_so() -> None:
+    rows = {(one.model, one.metric): one for one in figures_of("med_prm")}
+    readme = [one.value for one in rows.values() if one.metric == "accuracy, MedQA-4"]
+    assert readme == [78.24, 79.18, 79.87, 80.35]
+    again = "Llama-3.1-8B with a LoRA of Med-PRM"
+    assert rows[again, "accuracy, mean of sets, Best-of-N by min"].value == 72.43
+    assert rows["Llama-3.1-8B with Med-PRM", "accuracy, MedMCQA, SC + RM"].value == 66.40
+    assert all("second-hand" in one.source for one in rows.values() if one.metric.count(",") > 1)

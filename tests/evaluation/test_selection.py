@@ -14,6 +14,7 @@ from medprm.evaluation.scored import ScoredError
 from medprm.evaluation.selection import selector_curves
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.steps import draw_resampling
+from medprm.evaluation.table import format_table
 from medprm.evaluation.winners import selection_rows, write_selections
 
 SETTINGS = EvaluationSettings(num_bootstrap=200, num_vote_subsets=100, max_candidates=[1, 2, 4, 8])
@@ -32,6 +33,20 @@ def test_another_scorer_is_a_selector_of_its_own(make_solutions) -> None:
     lacking = dict(list(truth_as_scores(test).items())[1:])
     with pytest.raises(ScoredError, match="no score by 'orm'"):
         evaluate_scored([], test, SETTINGS, {"orm": lacking})
+
+
+def test_null_means_every_n_up_to_the_most_candidates(make_solutions) -> None:
+    test = [one for one in make_solutions(20, 12) if one.group_id < "test_patient_0010" or one.solution_id[-2:] != "11"]
+    every, some = (evaluate_scored([], test, replace(SETTINGS, max_candidates=sizes)) for sizes in (None, [1, 4, 8]))
+    for name in ("mean", "majority", "weighted_vote", "oracle"):
+        assert list(every["best_of_n"][name]) == [str(size) for size in range(1, 13)]
+    for name in ("mean", "majority", "oracle"):
+        for size in ("1", "4", "8"):
+            assert every["best_of_n"][name][size] == some["best_of_n"][name][size]
+    assert every["counts"]["cases_with_fewer_candidates_than"]["12"] == 10
+    # The table keeps its width: the powers of two and the largest.
+    header = next(line for line in format_table(every).splitlines() if line.startswith("Best-of-N"))
+    assert [word for word in header.split() if word.startswith("N=")][:5] == ["N=1", "N=2", "N=4", "N=8", "N=12"]
 
 
 def test_length_baselines_pick_the_fewest_and_the_most_characters(make_solutions) -> None:

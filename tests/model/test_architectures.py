@@ -9,10 +9,10 @@ from original import original_config, original_shapes
 from small_run import write_base
 from tiny import tiny_model
 
-from medprm.config import TuningSettings
 from medprm.errors import InputError
 from medprm.model.architectures import architecture_of, count_parameters, meta_model
 from medprm.model.lora import apply_lora
+from medprm.model.settings import TuningSettings
 from medprm.model.tuning import tuned
 
 

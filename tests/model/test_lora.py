@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from medprm.config import TuningSettings
 from medprm.model.lora import adapter_state, apply_lora, merge_lora, with_adapters
+from medprm.model.settings import TuningSettings
 from medprm.scoring.step_scores import label_logits, step_scores
 
 

@@ -12,7 +12,6 @@ from tiny import full_record, make_cases
 from tiny_text import text_case, text_model, text_tokenizer, write_text_records
 
 from medprm.commands import evaluate, train
-from medprm.config import TuningSettings
 from medprm.encoding.chat import INTERNVL2_5, LLAMA_3, EncodingError, chat_format
 from medprm.encoding.encoder import Encoder
 from medprm.encoding.settings import EncodingSettings
@@ -20,6 +19,7 @@ from medprm.encoding.tokens import LabelTokens
 from medprm.errors import InputError
 from medprm.model.errors import ModelError
 from medprm.model.loading import LoadedModel, load_checkpoint, save_checkpoint
+from medprm.model.settings import TuningSettings
 from medprm.scoring.scorer import StepScorer
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from medprm.config import TuningSettings
 from medprm.errors import InputError
 from medprm.model import attention
 from medprm.model.architectures import count_parameters
 from medprm.model.attention import resolve_attention
+from medprm.model.settings import TuningSettings
 from medprm.model.tuning import check_four_bits, tuned
 
 

@@ -2,18 +2,32 @@
 
 import re
 import socket
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from review_project import PASSWORD, Client, Served, drawn_records, review_config, served, write_data
 
 from medprm.cases.schema import Image
 from medprm.errors import InputError
+from medprm.review import security
 from medprm.review.settings import AccountSettings, AddressSettings
 
 SCRIPT = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 1'>"
 PRIVATE = ("/", "/work/review", "/progress", "/accounts", "/account", "/scored", "/scored/1", "/export/experts.jsonl")
+
+
+def raw(served: Served, request: str) -> bytes:
+    """The answer to these bytes: a client would tidy them up."""
+    host = urlsplit(served.url)
+    with socket.create_connection((host.hostname, host.port), timeout=60) as plain:
+        plain.sendall(request.encode())
+        answer = b""
+        while chunk := plain.recv(65536):
+            answer += chunk
+    return answer
 
 
 @pytest.mark.parametrize("path", PRIVATE)
@@ -39,17 +53,9 @@ def test_requests_need_a_login(path: str, shared: Served) -> None:
     ],
 )
 def test_nothing_outside_can_be_named(path: str, shared: Served) -> None:
-    root = shared.client("root")
-    host = urlsplit(shared.url)
-    # Raw: a client would tidy the path up.
-    with socket.create_connection((host.hostname, host.port)) as plain:
-        cookie = f"medprm_session={root.http.cookies['medprm_session']}"
-        plain.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {host.netloc}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n".encode()
-        )
-        answer = b""
-        while chunk := plain.recv(65536):
-            answer += chunk
+    cookie = f"medprm_session={shared.client('root').http.cookies['medprm_session']}"
+    host = urlsplit(shared.url).netloc
+    answer = raw(shared, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n")
     assert re.match(rb"HTTP/1.1 (404|422|400) ", answer), answer[:200]
     assert b"root:" not in answer and b"SQLite" not in answer
 
@@ -111,6 +117,24 @@ def test_other_hosts_are_refused(shared: Served) -> None:
     assert Client(shared.url).get("/login", headers={"Host": "evil.example"}).status_code == 400
 
 
+@pytest.mark.parametrize("host", ["[::1", "[x]", "]", "", "a@[::1", "\u2100.example"])
+def test_malformed_hosts_are_refused(host: str, shared: Served) -> None:
+    assert raw(shared, f"GET /login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("origin", ["http://[x", "http://[::1", "//]", "\u2100://x"])
+def test_malformed_origins_are_refused(origin: str, shared: Served) -> None:
+    head = f"Host: {urlsplit(shared.url).netloc}\r\nOrigin: {origin}\r\nContent-Length: 0\r\nConnection: close"
+    assert raw(shared, f"POST /login HTTP/1.1\r\n{head}\r\n\r\n").startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_body_that_never_ends_is_given_up(shared: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "MOST_BODY_SECONDS", 0.3)
+    head = f"Host: {urlsplit(shared.url).netloc}\r\nContent-Length: 100"
+    # The connection ends, too: `raw` reads to its end.
+    assert raw(shared, f"POST /login HTTP/1.1\r\n{head}\r\n\r\nname=a").startswith(b"HTTP/1.1 408 ")
+
+
 def test_a_session_is_not_fixed_from_outside(shared: Served) -> None:
     victim = Client(shared.url)
     victim.http.cookies.set("medprm_session", "planted-by-an-attacker", domain=urlsplit(shared.url).hostname)
@@ -156,6 +180,34 @@ def test_guessing_passwords_is_stopped(data: Path, tmp_path: Path) -> None:
         assert eve.log_in("ben").status_code == 303
         codes = [Client(server.url).log_in(f"nobody {k}", "a guess that is wrong").status_code for k in range(5)]
         assert codes == [401, 401, 401, 429, 429]  # six from this address, under whatever name
+
+
+def failed_login(served: Served, forwarded_for: str) -> int:
+    """A wrong password, as a proxy passes it on. By hand: the cookie is for HTTPS, which ends at the proxy."""
+    headers = {"X-Forwarded-For": forwarded_for}
+    page = httpx.get(f"{served.url}/login", headers=headers, trust_env=False)
+    token = page.cookies["medprm_login"]
+    form = {"name": f"nobody {time.monotonic_ns()}", "password": "a guess that is wrong", "login_token": token}
+    headers["Cookie"] = f"medprm_login={token}"
+    return httpx.post(f"{served.url}/login", data=form, headers=headers, trust_env=False).status_code
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "last"),
+    [
+        ("0.0.0.0", ["127.0.0.1"], 401),
+        ("0.0.0.0", ["127.0.0.0/8"], 401),
+        ("127.0.0.1", [], 401),  # only this machine can call, so the proxy is here
+        ("0.0.0.0", ["10.0.0.7"], 429),
+        ("0.0.0.0", [], 429),  # whoever says so is not believed
+    ],
+)
+def test_failed_logins_behind_a_proxy(host: str, trusted: list[str], last: int, data: Path, tmp_path: Path) -> None:
+    address = AddressSettings(host=host, behind_https_proxy=True, trusted_proxies=trusted)
+    limits = {"max_failures": 3, "max_failures_of_address": 3}
+    with served(review_config(data, tmp_path / "review", address=address, accounts=limits)) as server:
+        assert [failed_login(server, "192.0.2.1") for _ in range(4)] == [401, 401, 401, 429]
+        assert failed_login(server, "192.0.2.2") == last
 
 
 def test_names_are_not_told_by_words(shared: Served) -> None:
@@ -253,6 +305,10 @@ def test_other_machines_are_let_in_over_https_only() -> None:
         AddressSettings(host="0.0.0.0")
     AddressSettings(host="0.0.0.0", behind_https_proxy=True)
     AddressSettings(host="127.0.0.1")
+    with pytest.raises(InputError, match="no effect without"):
+        AddressSettings(trusted_proxies=["10.0.0.7"])
+    with pytest.raises(InputError, match="an address or a network"):
+        AddressSettings(behind_https_proxy=True, trusted_proxies=["*"])
     with pytest.raises(InputError, match="go together"):
         AddressSettings(certificate="cert.pem")
     with pytest.raises(InputError, match="max_failures"):

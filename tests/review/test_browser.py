@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from review_browser import browser, errors_of, log_in, wait
-from review_project import PASSWORD, Served, drawn_records, review_config, served, write_data
+from review_browser import SAVED, SHOWN, browser, errors_of, log_in, open_work, press, wait
+from review_project import PASSWORD, Served, drawn_records, drawn_scores, review_config, served, write_data
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -26,13 +26,12 @@ from medprm.cases.schema import Image
 from medprm.cases.schema import join as join_record
 from medprm.commands import train
 from medprm.config import LabelledSettings
-from medprm.evaluation.scored import ScoredSolution, write_scored
+from medprm.evaluation.scored import write_scored
 from medprm.images.dicom import load_dicom
 
 pytestmark = pytest.mark.browser
 
-SAVED = "/^(saved|finished)$/.test(document.querySelector('#saved').textContent)"
-SHOWN = "performance.getEntriesByName('image').length > 0"
+PAGES = ("/", "/account", "/accounts", "/progress", "/scored", "/scored/1")
 SCRIPT = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 1'>"
 
 
@@ -40,17 +39,6 @@ SCRIPT = "<script>window.stolen = 1</script><img src=x onerror='window.stolen = 
 def chrome() -> Iterator[Chrome]:
     with browser() as found:
         yield found
-
-
-def press(chrome: Chrome, *keys: str) -> None:
-    for key in keys:
-        ActionChains(chrome).send_keys(key).perform()
-
-
-def open_work(chrome: Chrome, server: Served, name: str, kind: str = "review") -> None:
-    log_in(chrome, server, name)
-    chrome.get(f"{server.url}/work/{kind}")
-    wait(chrome, SHOWN)
 
 
 def drag(chrome: Chrome, dx: int, dy: int, num_moves: int = 5) -> None:
@@ -105,12 +93,20 @@ def test_a_whole_project(chrome: Chrome, tmp_path: Path) -> None:
         assert "reader A: correct" in chrome.page_source and "reader B: incorrect" in chrome.page_source
         keep_screenshot(chrome, "review_adjudication")
         judge_by_keys(chrome, "2", 1)
-        wait(chrome, SAVED)
+        wait(chrome, "document.querySelector('#ending button')")
         assert errors_of(chrome) == []
         root = server.client("root")
         (tmp_path / "labelled.jsonl").write_text(root.get("/export/labelled.jsonl").text)
-    said = [step.sources for one in read_records(tmp_path / "labelled.jsonl") for step in one.solution_steps]
-    assert all(sources is not None and len(sources.expert) >= 2 for sources in said)
+    steps = [step for one in read_records(tmp_path / "labelled.jsonl") for step in one.solution_steps]
+    assert all(step.sources is not None and len(step.sources.expert) >= 2 for step in steps)
+    said = [(step, [(one.verdict, (one.extra or {}).get("role")) for one in step.sources.expert]) for step in steps]
+    decided = [(step, verdicts) for step, verdicts in said if len(verdicts) > 2]
+    assert [verdicts for _, verdicts in decided] == [
+        [("correct", None), ("incorrect", None), ("incorrect", "adjudicator")]
+    ]
+    step = decided[0][0]
+    assert (step.label, step.annotation_method) == ("incorrect", "expert_verified")
+    assert step.expert_id == step.sources.expert[2].expert_id
     labelled = LabelledSettings(path=str(tmp_path / "labelled.jsonl"), only=True)
     changes: dict[str, Any] = {"labelled": labelled, "training": {"max_steps": 2}}
     train.run(train_config(write_base(tmp_path / "base"), folder, tmp_path / "run", **changes))
@@ -226,32 +222,55 @@ def test_the_canvas_shows_what_the_decoder_shows(chrome: Chrome, tmp_path: Path)
         assert grey[0] / side**2 == pytest.approx(shown.mean(), rel=0.01)
 
 
+def check_hostile_page(chrome: Chrome, place: str) -> None:
+    """The script of a record is a text on this page, and did nothing."""
+    assert chrome.execute_script("return window.stolen ?? null") is None
+    text = chrome.execute_script(f"return document.querySelector({json.dumps(place)}).textContent")
+    assert SCRIPT in text, place
+    assert chrome.execute_script("return document.querySelectorAll('main img, main script').length") == 0
+    assert errors_of(chrome) == []
+
+
 def test_hostile_texts_stay_texts(chrome: Chrome, tmp_path: Path) -> None:
-    path = write_data(tmp_path / "data", drawn_records(1, text=SCRIPT), size=32)
-    with served(review_config(path, tmp_path / "review", run_name=SCRIPT)) as server:
+    records = drawn_records(1, text=SCRIPT)
+    path = write_data(tmp_path / "data", records, size=32)
+    write_scored(tmp_path / "scored.jsonl", drawn_scores(records, SCRIPT))
+    data = {"scored": str(tmp_path / "scored.jsonl")}
+    config = review_config(path, tmp_path / "review", run_name=SCRIPT, rules={"overlap": 1.0}, data=data)
+    with served(config) as server:
         open_work(chrome, server, "ana")
         press(chrome, "2", "n")
         ActionChains(chrome).send_keys(SCRIPT, Keys.ESCAPE).perform()
         wait(chrome, SAVED)
         chrome.refresh()
         wait(chrome, SHOWN)
-        assert chrome.execute_script("return window.stolen ?? null") is None
-        assert SCRIPT in chrome.execute_script("return document.querySelector('.step .content').textContent")
-        assert chrome.execute_script("return document.querySelectorAll('main img, main script').length") == 0
-        assert errors_of(chrome) == []
-
-
-def scored(records) -> list[ScoredSolution]:
-    return [
-        ScoredSolution(
-            case_id=one.case_id, patient_id=one.patient_id, group_id=one.group_id, split="test",
-            solution_id=f"{one.solution_id}{copy}", generator=None, answer=("pneumonia", "effusion")[copy % 2],
-            is_correct=copy % 2 == 0, step_scores=[(0.9, 0.2, 0.6, 0.45)[(k + copy) % 4] for k in range(4)],
-            labels=["correct", "incorrect", "neutral", "unknown"], categories=[s.category for s in one.solution_steps],
-            step_texts=[s.content for s in one.solution_steps],
-        )
-        for one in records for copy in range(4)
-    ]  # fmt: skip
+        for place in (
+            ".step .content",
+            ".machines",
+            ".machines mark",
+            ".machines .quiet",
+            "#case details b",
+            "#case dl",
+        ):
+            check_hostile_page(chrome, place)
+        server.client("ana").judge(verdict="incorrect", note=SCRIPT)
+        server.client("ben").judge(note=SCRIPT)
+        open_work(chrome, server, "judith", "adjudicate")
+        for place in (".step .content", ".others", ".machines mark"):
+            check_hostile_page(chrome, place)
+        for page, place in (
+            ("/scored", "td.text"),
+            ("/scored/1", ".candidate summary"),
+            ("/scored/1", ".scored .text"),
+        ):
+            chrome.get(server.url + page)
+            check_hostile_page(chrome, place)
+    config = review_config(path, tmp_path / "split", run_name=SCRIPT, protocol={"kind": "split_check"})
+    with served(config) as server:
+        server.client("ana").judge(note=SCRIPT)
+        open_work(chrome, server, "judith", "check")
+        for place in (".step .content", ".others", ".machines mark"):
+            check_hostile_page(chrome, place)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
@@ -259,7 +278,7 @@ def test_pages_are_accessible_and_nothing_overlaps(width: int, height: int, tmp_
     axe = (files("axe_core_python") / "axe.min.js").read_text()
     records = drawn_records(3)
     path = write_data(tmp_path / "data", records, size=256)
-    write_scored(tmp_path / "scored.jsonl", scored(records))
+    write_scored(tmp_path / "scored.jsonl", drawn_scores(records))
     data = {"scored": str(tmp_path / "scored.jsonl")}
     with (
         served(review_config(path, tmp_path / "review", rules={"overlap": 1.0}, data=data)) as server,
@@ -270,7 +289,7 @@ def test_pages_are_accessible_and_nothing_overlaps(width: int, height: int, tmp_
         chrome.get(f"{server.url}/login")
         found = {"/login": problems(chrome, axe)}
         log_in(chrome, server, "root")
-        for page in ("/", "/account", "/accounts", "/progress", "/scored", "/scored/1", "/work/review"):
+        for page in (*PAGES, "/work/adjudicate", "/work/review"):
             chrome.get(server.url + page)
             if page.startswith(("/work", "/scored/")):
                 wait(chrome, SHOWN)
@@ -282,6 +301,12 @@ def test_pages_are_accessible_and_nothing_overlaps(width: int, height: int, tmp_
         press(chrome, *["1", Keys.ENTER] * 4)
         wait(chrome, "document.querySelector('#ending button')")
         found["finished"] = problems(chrome, axe) + overflowing(chrome)
+        with served(
+            review_config(path, tmp_path / "split", protocol={"kind": "split_check", "split_size": 1})
+        ) as split:
+            split.client("ana").judge()
+            open_work(chrome, split, "root", "check")
+            found["/work/check"] = problems(chrome, axe) + overflowing(chrome)
         assert {page: one for page, one in found.items() if one} == {}
         assert errors_of(chrome) == []
 

@@ -140,6 +140,22 @@ def test_unfinished_work_is_left_out_and_counted(server: Served, caplog: pytest.
     assert "left out: 1 verdicts of tasks that are open" in caplog.text
 
 
+def test_open_disputes_are_counted(reviewed: Served, caplog: pytest.LogCaptureFixture) -> None:
+    judith = reviewed.client("judith")
+    with caplog.at_level(logging.WARNING):
+        for name in EXPORTS:
+            exported(reviewed, name)
+    assert caplog.text.count("readers differ on 3 steps that nobody has adjudicated yet") == 4
+    assert "experts.csv: readers differ" in caplog.text and "audit" not in caplog.text
+    assert "Readers differ on 3 steps" in reviewed.client("root").get("/accounts").text
+    while judith.judge("adjudicate"):
+        pass
+    caplog.clear()
+    exported(reviewed, "labelled.jsonl")
+    assert "readers differ" not in caplog.text
+    assert "Readers differ" not in reviewed.client("root").get("/accounts").text
+
+
 def test_the_log_tells_everything(reviewed: Served) -> None:
     events = [json.loads(line) for line in exported(reviewed, "audit.jsonl").splitlines()]
     kinds = [one["kind"] for one in events]

@@ -66,6 +66,35 @@ def test_a_lead_does_not_check_own_work(split: Served) -> None:
     assert root.form("/splits/1", decision="accept").status_code == 303
 
 
+def number_of(split: Served, name: str) -> int:
+    return next(user.id for user in split.project.accounts.users() if user.name == name)
+
+
+def test_a_closed_account_leaves_its_split_to_others(split: Served) -> None:
+    ana, ben, root = (split.client(name) for name in ("ana", "ben", "root"))
+    assert tasks_of(ana, most=1) == [1]
+    ana.say(ana.next()["turn"]["id"], 0, "incorrect")
+    assert tasks_of(ben) == [5, 6, 7, 8]
+    assert root.form(f"/accounts/{number_of(split, 'ana')}", is_active="false").status_code == 303
+    assert tasks_of(ben) == [3, 4, 2]  # what was begun comes last
+    rows = split.project.assignment.database.rows("SELECT * FROM events WHERE kind = 'split_freed'")
+    assert [(row["user_id"], row["data"]) for row in rows] == [
+        (number_of(split, "root"), f'{{"split": 1, "owner": {number_of(split, "ana")}}}')
+    ]
+    assert len(expert_verdicts(split.project.assignment)) == 32  # ana's first task stands
+
+
+def test_who_reviewed_a_split_before_it_was_freed_does_not_decide_on_it(split: Served) -> None:
+    judith, ana, root = (split.client(name) for name in ("judith", "ana", "root"))
+    assert tasks_of(judith, most=3) == [1, 2, 3]
+    for is_active in ("false", "true"):
+        root.form(f"/accounts/{number_of(split, 'judith')}", is_active=is_active)
+    assert tasks_of(ana, most=1) == [4]
+    tasks_of(root, "check")
+    assert split.client("judith").form("/splits/1", decision="accept").status_code == 409
+    assert root.form("/splits/1", decision="accept").status_code == 303
+
+
 def test_splits_and_overlap_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a split is one reviewer's"):
         review_config(tmp_path, tmp_path, rules={"overlap": 0.2}, protocol={"kind": "split_check"})

@@ -6,11 +6,12 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from review_project import Served, drawn_records, opened, review_config, served, write_data
 
-from medprm.cases.schema import Image, Metadata
+from medprm.cases.schema import Image, Metadata, Modality
 from medprm.commands.review import open_project
 from medprm.errors import InputError
 
@@ -91,6 +92,21 @@ def test_a_task_ends_when_every_step_is_judged_and_only_then_shows_the_reference
     assert ana.next()["turn"]["task"] != view["turn"]["task"]
 
 
+def test_time_after_the_last_answer_comes_with_the_end(server: Served) -> None:
+    ana = server.client("ana")
+    turn = ana.next()["turn"]["id"]
+    for step in range(4):
+        ana.say(turn, step)
+    for bad in ({"step_id": 0, "seconds": -1.0}, {"step_id": 0, "seconds": 1e9}, {"step_id": 0}):
+        assert ana.post(f"/api/turn/{turn}/finish", {"spent": [bad]}).status_code == 422
+    spent = [{"step_id": 0, "seconds": 1.5}, {"step_id": 3, "seconds": 0.25}]
+    assert ana.post(f"/api/turn/{turn}/finish", {"spent": spent}).status_code == 200
+    database = server.project.assignment.database
+    assert [row["seconds"] for row in database.rows("SELECT * FROM verdicts ORDER BY step_id")] == [4.0, 2.5, 2.5, 2.75]
+    last = database.rows("SELECT data FROM events ORDER BY id")[-1]
+    assert json.loads(last["data"]) == {"spent": spent}
+
+
 def test_nobody_gets_the_same_task_twice_or_at_once(server: Served) -> None:
     clients = [server.client(name) for name in ("ana", "ben")]
 
@@ -155,6 +171,51 @@ def test_a_lock_that_ran_out_gives_the_task_to_another(data: Path, tmp_path: Pat
         assert late.status_code == 409 and "released" in late.json()["error"]
 
 
+def let_locks_run_out(server: Served) -> None:
+    with server.project.assignment.database.transaction() as connection:
+        connection.execute("UPDATE turns SET locked_until = ?", (time.time() - 1,))
+
+
+def test_a_pause_loses_nothing_while_others_have_work(server: Served) -> None:
+    ana, ben = server.client("ana"), server.client("ben")
+    turn = ana.next()["turn"]["id"]
+    ana.say(turn, 0)
+    let_locks_run_out(server)
+    assert [view["turn"]["task"] for _ in range(3) if (view := ben.judge())] == [2, 3, 4]
+    assert ana.say(turn, 1).status_code == 200
+    assert ana.next()["turn"]["id"] == turn and ben.next()["turn"] is None
+
+
+def test_a_second_reader_takes_nothing_from_the_first(data: Path, tmp_path: Path) -> None:
+    path = write_data(tmp_path / "one", drawn_records(1), size=32)
+    with served(review_config(path, tmp_path / "review", rules={"overlap": 1.0})) as server:
+        ana, ben, root = (server.client(name) for name in ("ana", "ben", "root"))
+        turn = ana.next()["turn"]["id"]
+        let_locks_run_out(server)
+        assert ben.judge() and ana.say(turn, 0).status_code == 200
+        assert root.next()["turn"] is None  # both places are taken again
+        let_locks_run_out(server)
+        assert root.next()["turn"] and ana.say(turn, 1).status_code == 409  # root needs a place, and ben is done
+
+
+def test_an_expert_finds_their_answers_when_the_task_comes_back(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "one", drawn_records(1), size=32)
+    with served(review_config(path, tmp_path / "review")) as server:
+        ana, ben = server.client("ana"), server.client("ben")
+        turn = ana.next()["turn"]["id"]
+        ana.say(turn, 0, "incorrect", note="The border is sharp.")
+        let_locks_run_out(server)
+        ben.say(ben.next()["turn"]["id"], 0, "neutral")
+        assert ana.next()["turn"] is None
+        let_locks_run_out(server)
+        view = ana.judge(verdict=lambda step: "correct" if step else "incorrect")
+        assert view and view["turn"]["id"] == turn
+        state = view["steps"][0]["state"]
+        assert (state["verdict"], state["note"], state["seconds"]) == ("incorrect", "The border is sharp.", 2.5)
+        kinds = [row["kind"] for row in server.project.assignment.database.rows("SELECT kind FROM events")]
+        assert (kinds.count("released"), kinds.count("reclaimed")) == (2, 1)
+
+
 def test_specialists_only(tmp_path: Path) -> None:
     records = drawn_records(2)
     needs = Metadata(requires_specialist=True)
@@ -168,6 +229,31 @@ def test_specialists_only(tmp_path: Path) -> None:
         assert ana.judge() is None
         view = pat.judge()
         assert view and "Case 0" in view["case"]["question"]
+
+
+@pytest.mark.parametrize("modality", get_args(Modality))
+def test_every_modality_is_reviewed(modality: str, tmp_path: Path) -> None:
+    path = write_data(tmp_path / "data", drawn_records(1, modality=modality), size=16)
+    with served(review_config(path, tmp_path / "review")) as server:
+        view = server.client("ana").judge()
+        assert view and view["case"]["modality"] == modality.replace("_", " ")
+
+
+def test_disputes_and_checks_that_need_a_specialist_go_to_specialists(tmp_path: Path) -> None:
+    needs = Metadata(requires_specialist=True)
+    path = write_data(tmp_path / "data", drawn_records(1, modality="pathology", metadata=needs), size=32)
+    readers = {name: ("reviewer", ["pathology"]) for name in ("pat", "pia")}
+    leads = {"judith": ("adjudicator", ["radiology"]), "paul": ("adjudicator", ["pathology"])}
+    with served(review_config(path, tmp_path / "twice", rules={"overlap": 1.0}), readers | leads) as server:
+        for name, verdict in (("pat", "correct"), ("pia", "incorrect")):
+            server.client(name).judge(verdict=verdict)
+        assert server.client("judith").next("adjudicate")["turn"] is None
+        assert server.client("paul").judge("adjudicate")
+    protocol = {"kind": "split_check", "split_size": 1}
+    with served(review_config(path, tmp_path / "split", protocol=protocol), readers | leads) as server:
+        server.client("pat").judge()
+        assert server.client("judith").next("check")["turn"] is None
+        assert server.client("paul").judge("check")
 
 
 def test_disputed_steps_come_from_the_queue(data: Path, tmp_path: Path) -> None:

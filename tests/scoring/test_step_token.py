@@ -12,10 +12,10 @@ from tiny_text import text_case, text_model, write_text_records
 
 from medprm.cases.schema import Document
 from medprm.commands import evaluate
-from medprm.config import ScoringSettings
 from medprm.encoding.chat import EncodingError
 from medprm.errors import InputError
 from medprm.model.loading import LoadedModel, save_checkpoint
+from medprm.scoring.settings import ScoringSettings
 from medprm.scoring.step_token import LABELS, STEP_TOKEN, StepTokenScorer
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from medprm.statistics.agreement import cohen_kappa, krippendorff_alpha, pair_agreement, pearson
+from medprm.statistics.agreement import (
+    cohen_kappa,
+    confusion,
+    krippendorff_alpha,
+    pair_agreement,
+    pair_agreements,
+    pearson,
+)
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C: four observers, twelve units.
 OBSERVERS = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
@@ -45,6 +52,21 @@ def test_units_that_one_rater_skipped_are_left_out_and_counted() -> None:
     result = pair_agreement(["+", None, "-", "+"], ["+", "+", "-", None], [0, 1, 2, 3], num_bootstrap=100)
     assert result.num_left_out == 2
     assert result.raw_agreement.n == 2
+
+
+def test_many_pairs_at_once_are_each_as_alone() -> None:
+    generator = np.random.default_rng(1)
+    pairs = []
+    for num in [2, 3, 40, 40, 40, 0, 7]:
+        first, second = two_raters(num, 40)
+        ids = generator.integers(0, max(1, num // 2), 40).tolist()
+        pairs.append(([None, *first[: num - 1]] if num else [], second[:num], ids[:num]))
+    found = pair_agreements([confusion(*one) for one in pairs], num_bootstrap=200)
+    for one, alone in zip(found, (pair_agreement(*pair, num_bootstrap=200) for pair in pairs), strict=True):
+        assert np.ravel(one[:3]).tolist() == pytest.approx(np.ravel(alone[:3]).tolist(), nan_ok=True)
+        assert one[3:] == alone[3:]
+    assert [one.num_left_out for one in found] == [1, 1, 1, 1, 1, 0, 1]
+    assert found[2].num_clusters == len(set(pairs[2][2][1:]))
 
 
 def test_ac1_by_hand() -> None:

@@ -111,6 +111,24 @@ def test_guessers_reach_the_published_baselines_of_visualprocessbench(share: flo
     assert round(100 * float(step_metrics.macro_f1(counts)), 1) == published
 
 
+# Source, steps labelled + and - without neutral, macro F1 of calling all correct and of a fair coin [%].
+BY_SOURCE = (
+    ("MathVerse-VO", 5767, 2960, 39.8, 48.7),
+    ("MathVision", 3875, 2350, 38.4, 49.2),
+    ("DynaMath", 3469, 1091, 43.2, 46.4),
+    ("WeMath", 1776, 582, 43.0, 46.6),
+    ("MMMU", 1698, 708, 41.4, 47.8),
+)
+
+
+def test_guessers_on_each_source_of_visualprocessbench() -> None:
+    for name, plus, minus, all_plus, coin in BY_SOURCE:
+        for share, golden in ((1.0, all_plus), (0.5, coin)):
+            counts = step_metrics.chance_counts(np.array(plus), np.array(minus), share)
+            assert round(100 * float(step_metrics.macro_f1(counts)), 1) == golden, name
+    assert (sum(row[1] for row in BY_SOURCE), sum(row[2] for row in BY_SOURCE)) == (PLUS, MINUS)
+
+
 def test_first_error_rows() -> None:
     def row(labels: str, *scores: float) -> tuple[int, int, int, int] | None:
         words = {"+": "correct", "-": "incorrect", "=": "neutral", "?": "unknown"}

@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import save_file
 from tiny import IMAGE_SETTINGS, make_cases, tiny_encoder, tiny_model, tiny_tokenizer
 
+from medprm.config import TuningSettings
 from medprm.encoding.collator import Collator, TreeCollator
 from medprm.encoding.settings import LabelSettings
 from medprm.encoding.tokens import LabelTokens
+from medprm.model.lora import apply_lora
 from medprm.training.arguments import training_arguments
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import pack_dataset
@@ -34,9 +36,11 @@ def tiny_trainer(
     dataset: StepDataset,
     step_metrics: StepMetrics | None = None,
     packing: str = "none",
+    tuning: str = "full",
+    loss: str = "label_tokens",
     **settings: Any,
 ) -> PRMTrainer:
-    """With `packing` tree, rows of one or two cases."""
+    """With `packing` tree, rows of one or two cases; with `tuning` lora, adapters that are not at their start."""
     torch.set_num_threads(1)
     rows = dataset if packing == "none" else pack_dataset(dataset, packing, 400)
     chosen: dict[str, Any] = {
@@ -48,14 +52,25 @@ def tiny_trainer(
         "logging_steps": 1,
     }
     return PRMTrainer(
-        model=tiny_model().train(),
+        model=tiny_model().train() if tuning == "full" else adapted_model(),
         args=training_arguments(TrainingSettings(**(chosen | settings)), folder / "run"),
         train_dataset=rows,
         eval_dataset=rows,
         data_collator=Collator(2, 2) if packing == "none" else TreeCollator(2, 2),
         label_tokens=LabelTokens.look_up(tiny_tokenizer()),
         step_metrics=step_metrics,
+        loss=loss,
     )
+
+
+def adapted_model() -> Any:
+    """The tiny model under LoRA; at the adapters' start one of their two matrices is zero and so is a gradient."""
+    torch.manual_seed(0)
+    model: Any = apply_lora(tiny_model().train(), TuningSettings(kind="lora", r=4, lora_dropout=0.0))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
 
 
 def weights(trainer: PRMTrainer) -> dict[str, torch.Tensor]:
@@ -63,10 +78,10 @@ def weights(trainer: PRMTrainer) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def main(folder: Path, packing: str) -> None:
-    """Two processes with two rows each; rank 0 writes the weights and the logged losses."""
-    settings: dict[str, Any] = {"max_steps": 3, "per_device_train_batch_size": 2, "packing": packing}
-    trainer = tiny_trainer(folder, tiny_dataset(folder), **settings, **PLAIN)
+def main(folder: Path, packing: str, tuning: str, num_rows: int) -> None:
+    """Two processes with `num_rows` rows each; rank 0 writes the weights and the logged losses."""
+    settings: dict[str, Any] = {"max_steps": 3, "per_device_train_batch_size": num_rows}
+    trainer = tiny_trainer(folder, tiny_dataset(folder), packing=packing, tuning=tuning, **settings, **PLAIN)
     trainer.train()
     if trainer.is_world_process_zero():
         losses = [one["loss"] for one in trainer.state.log_history if "loss" in one]
@@ -76,4 +91,4 @@ def main(folder: Path, packing: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

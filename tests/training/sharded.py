@@ -2,7 +2,7 @@
 
     torchrun --nproc_per_node 2 tests/training/sharded.py FOLDER MODE...
 
-FOLDER holds `base`, a checkpoint. Modes: ddp, zero1, zero2, zero3, each also with _lora, _bf16 and _text. Every rank
+FOLDER holds `base`, a checkpoint. Modes: ddp, zero1, zero2, zero3, with _lora, _bf16, _text or _tree. Every rank
 writes FOLDER/rank_N.json: mode -> {"losses": [...], "weights": bytes, "gradients": bytes, "optimizer": bytes}.
 """
 
@@ -20,12 +20,13 @@ from tiny import tiny_tokenizer
 from transformers import TrainerCallback
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from medprm.config import TuningSettings
-from medprm.encoding.collator import Collator
+from medprm.encoding.collator import Collator, TreeCollator
 from medprm.encoding.tokens import LabelTokens
 from medprm.model.loading import load_checkpoint
+from medprm.model.settings import TuningSettings
 from medprm.model.tuning import tuned
 from medprm.training.arguments import start_deepspeed, training_arguments
+from medprm.training.packing import pack_dataset
 from medprm.training.settings import TrainingSettings
 from medprm.training.trainer import PRMTrainer
 
@@ -33,6 +34,8 @@ NUM_STEPS = 20
 GLOBAL_BATCH = 4
 # Three solutions lose their images: fewer than a global batch, so that no step is without any.
 TEXT_ONLY = (0, 1, 2)
+# A row holds the solutions of one case.
+MAX_ROW_TOKENS = 400
 LORA = {"kind": "lora", "r": 4, "lora_dropout": 0.0}
 
 
@@ -70,12 +73,16 @@ def make_trainer(folder: Path, mode: str, num_ranks: int) -> PRMTrainer:
         item = dataset.items[index]
         case = item.case.model_copy(update={"images": (), "image": None})
         dataset.items[index] = item._replace(case=case)  # type: ignore[index]
+    is_tree = mode.endswith("tree")
+    rows = pack_dataset(dataset, "tree", MAX_ROW_TOKENS) if is_tree else dataset
+    collator = TreeCollator if is_tree else Collator
+    assert len(rows) % GLOBAL_BATCH == 0, "some rows would be repeated on two ranks and not on one"
     gauge = Gauge()
     gauge.trainer = PRMTrainer(
         model=tuned(load_checkpoint(folder / "base").model.train(), tuning),
         args=arguments,
-        train_dataset=dataset,
-        data_collator=Collator(pad_id=2, num_labels=2),
+        train_dataset=rows,
+        data_collator=collator(pad_id=2, num_labels=2),
         label_tokens=LabelTokens.look_up(tiny_tokenizer()),
         callbacks=[gauge],
     )

@@ -9,13 +9,13 @@ import pytest
 from transformers import TrainingArguments
 
 from medprm.errors import InputError
-from medprm.training.arguments import training_arguments
+from medprm.training.arguments import OURS, training_arguments
 from medprm.training.settings import TrainingSettings
 
 
 def test_every_setting_is_a_training_argument() -> None:
     known = {one.name for one in fields(TrainingArguments)}
-    assert {one.name for one in fields(TrainingSettings)} - known == {"trainer_extra"}
+    assert {one.name for one in fields(TrainingSettings)} - known == {"trainer_extra", "loss"}
 
 
 def test_the_defaults_are_those_of_visualprm(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_every_given_setting_arrives(tmp_path: Path) -> None:
     )  # fmt: skip
     arguments = training_arguments(settings, tmp_path)
     for one in fields(settings):
-        if one.name != "trainer_extra":
+        if one.name not in OURS:
             assert getattr(arguments, one.name) == getattr(settings, one.name), one.name
     assert arguments.optim_args == "a=1"
     assert arguments.output_dir == str(tmp_path)

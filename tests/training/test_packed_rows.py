@@ -1,24 +1,23 @@
 """Trees = alone: loss, gradients and validation metrics do not depend on what shares a row.
 
-Limits of the project: loss 1e-6, gradients 1e-5 of their largest entry; float32 sums in another order.
+Limits of the project: loss 1e-6, the gradient of every tensor to 1e-5 of its norm (measured 1.2e-6: float32 sums in
+another order).
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from runs import tiny_trainer
+from runs import adapted_model, tiny_trainer
 from tiny import IMAGE_SETTINGS, tiny_encoder
 from trees import branching_cases
 
 from medprm.cases.schema import CaseSolutions
-from medprm.config import TuningSettings
 from medprm.encoding.chat import EncodingError
 from medprm.encoding.collator import UNKNOWN, Collator, TreeCollator
 from medprm.encoding.settings import LabelSettings
-from medprm.model.lora import apply_lora
 from medprm.model.tree_attention import use_tree_attention
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import pack_dataset
@@ -36,21 +35,33 @@ def dataset_of(cases: list[CaseSolutions], folder: Path, kind: str = "hybrid", *
     return build_dataset(cases, tiny_encoder(**encoding), labels, folder, IMAGE_SETTINGS)
 
 
-def gradient_of(trainer: PRMTrainer, batches: list[dict[str, Any]]) -> tuple[float, torch.Tensor]:
-    """Loss and gradient of one optimiser step over `batches`."""
+class Step(NamedTuple):
+    """Loss and gradients of one optimiser step."""
+
+    loss: float
+    gradients: dict[str, torch.Tensor]
+
+
+def step_of(trainer: PRMTrainer, batches: list[dict[str, Any]]) -> Step:
+    """One optimiser step over `batches`."""
     model: Any = trainer.model
     model.zero_grad()
     count = trainer._get_num_items_in_batch(batches, torch.device("cpu"))
     total = torch.stack([trainer.compute_loss(model, dict(one), num_items_in_batch=count) for one in batches]).sum()
     total.backward()
-    return total.item(), torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None])
+    gradients = {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+    return Step(total.item(), gradients)
 
 
-def assert_same(one: tuple[float, torch.Tensor], two: tuple[float, torch.Tensor]) -> None:
-    assert two[0] == pytest.approx(one[0], abs=1e-6)
-    scale = float(one[1].abs().max())
-    assert scale > 1e-2, "a gradient of zero would pass any comparison"
-    assert float((one[1] - two[1]).abs().max()) <= 1e-5 * scale
+def assert_same(one: Step, two: Step) -> None:
+    assert two.loss == pytest.approx(one.loss, abs=1e-6)
+    assert one.gradients.keys() == two.gradients.keys()
+    largest = max(float(gradient.norm()) for gradient in one.gradients.values())
+    assert largest > 1e-2, "a gradient of zero would pass any comparison"
+    for name, gradient in one.gradients.items():
+        # All scores of a query change alike with the bias of the keys: its gradient is 0 and what is found is rounding.
+        size = largest if name.endswith("k_proj.bias") else float(gradient.norm())
+        assert float((gradient - two.gradients[name]).norm()) <= 1e-5 * size, name
 
 
 def batches_of(dataset: StepDataset, kind: str, max_row_tokens: int, per_batch: int) -> list[dict[str, Any]]:
@@ -76,9 +87,9 @@ def test_loss_and_gradients_are_those_of_the_solutions_alone(tmp_path: Path, kin
     trainer.label_tokens = trainer.label_tokens.__class__.look_up(
         dataset.encoder.tokenizer, dataset.encoder.chat, dataset.labels.texts
     )
-    alone = gradient_of(trainer, batches_of(dataset, "none", 0, 0))
+    alone = step_of(trainer, batches_of(dataset, "none", 0, 0))
     for packing, max_row_tokens, per_batch in (("tree", 4000, 1), ("tree", 300, 2), ("sequence", 700, 2)):
-        assert_same(alone, gradient_of(trainer, batches_of(dataset, packing, max_row_tokens, per_batch)))
+        assert_same(alone, step_of(trainer, batches_of(dataset, packing, max_row_tokens, per_batch)))
 
 
 @pytest.mark.parametrize("backend", ["mask", "gather"])
@@ -88,15 +99,12 @@ def test_also_with_activations_computed_again_and_with_adapters(tmp_path: Path, 
     trainer = tiny_trainer(tmp_path, dataset)
     model: Any = trainer.model
     if is_adapted:
-        model = trainer.model = apply_lora(model, TuningSettings(kind="lora", r=4, lora_dropout=0.0))
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(parameter, std=0.1)
+        model = trainer.model = adapted_model()
     model.enable_input_require_grads()
     model.gradient_checkpointing_enable({"use_reentrant": False})
-    alone = gradient_of(trainer, batches_of(dataset, "none", 0, 0))
+    alone = step_of(trainer, batches_of(dataset, "none", 0, 0))
     use_tree_attention(model, backend)
-    assert_same(alone, gradient_of(trainer, batches_of(dataset, "tree", 1500, 2)))
+    assert_same(alone, step_of(trainer, batches_of(dataset, "tree", 1500, 2)))
 
 
 def test_a_shared_step_counts_once_for_every_solution_through_it(tmp_path: Path) -> None:

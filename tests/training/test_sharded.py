@@ -16,7 +16,17 @@ from medprm.training.planning import Counts, owned_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 # In the _text runs some ranks have batches without any image.
-MODES = ("ddp_text", "zero1_text", "zero2_text", "zero2_bf16", "zero3_text", "zero3_lora")
+MODES = (
+    "ddp_text",
+    "zero1_text",
+    "zero2_text",
+    "zero2_bf16",
+    "zero3_text",
+    "zero3_lora",
+    "ddp_tree",
+    "zero2_tree",
+    "zero3_tree",
+)
 
 pytestmark = [pytest.mark.distributed, pytest.mark.timeout(900)]
 
@@ -51,7 +61,7 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
 def alone(folder: Path) -> dict[str, list[float]]:
     """The losses of one process on the same global batches."""
     found = {}
-    for mode in ("text", "lora"):
+    for mode in ("text", "lora", "tree"):
         trainer = make_trainer(folder, f"alone_{mode}", num_ranks=1)
         trainer.train()
         found[mode] = losses(trainer)

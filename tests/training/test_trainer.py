@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from medprm.encoding.collator import UNKNOWN, Collator
 from medprm.training.checkpoints import find_resumable
+from medprm.training.packing import pack_dataset
 from medprm.training.trainer import PRMTrainer
 
 
@@ -74,6 +75,31 @@ def test_the_loss_is_the_mean_over_labelled_steps(tmp_path: Path) -> None:
         outputs["logits"].flatten(0, 1), batch["labels"].flatten(), ignore_index=UNKNOWN
     )
     torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("packing", ["none", "tree"])
+def test_over_the_whole_vocabulary_the_loss_is_transformers_own(tmp_path: Path, packing: str) -> None:
+    """transformers shifts its labels: the token that is meant stands behind the position that it is read at."""
+    dataset = tiny_dataset(tmp_path, 3)
+    trainer = tiny_trainer(tmp_path, dataset, packing=packing, loss="full_vocabulary")
+    model: Any = trainer.model
+    batch = Collator(pad_id=2, num_labels=2)([dataset[index] for index in range(len(dataset))])
+    # The last label is read at the last token: one more column holds the token that is meant.
+    inputs = {name: torch.nn.functional.pad(batch[name], (0, 1)) for name in ("input_ids", "attention_mask")}
+    labels = torch.full_like(inputs["input_ids"], UNKNOWN)
+    for row, step in (batch["labels"] != UNKNOWN).nonzero().tolist():
+        label = int(batch["labels"][row, step])
+        labels[row, batch["label_positions"][row, step] + 1] = trainer.label_tokens.ids[label]
+    expected = model(**inputs, pixel_values=batch["pixel_values"], labels=labels, use_cache=False).loss
+    expected.backward()
+    head = model.lm_head.weight.grad.clone()
+    rows: Any = trainer.train_dataset
+    loss, gradient = gradients(trainer, [trainer.data_collator([rows[index] for index in range(len(rows))])])
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(model.lm_head.weight.grad, head, rtol=1e-5, atol=1e-5 * float(head.abs().max()))
+    own, _ = gradients(tiny_trainer(tmp_path, dataset), [batch])
+    assert loss > own + 0.5, "among two tokens a label is likelier than among all"
+    assert gradient.isfinite().all()
 
 
 def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
@@ -167,26 +193,52 @@ def test_the_best_weights_of_a_run_are_loaded_at_its_end(tmp_path: Path) -> None
     assert torch.equal(weights(trainer)["lm_head.weight"], saved["language_model.lm_head.weight"])
 
 
-@pytest.mark.distributed
-@pytest.mark.parametrize("packing", ["none", "tree"])
-def test_two_processes_equal_one(tmp_path: Path, packing: str) -> None:
-    """2 ranks x 2 rows against 1 x 4: the same weights after 3 steps, though the ranks' label counts differ."""
+def two_processes(
+    folder: Path, packing: str, tuning: str, num_rows: int
+) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """Weights and losses of runs.py on two ranks with `num_rows` rows each."""
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {
         "PYTHONPATH": f"{root / 'tests'}{os.pathsep}{root}", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    program = str(Path(__file__).with_name("runs.py"))
     done = subprocess.run(
-        [*command, str(Path(__file__).with_name("runs.py")), str(tmp_path), packing],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
+        [*command, program, str(folder), packing, tuning, str(num_rows)],
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
-    assert (tmp_path / "two.safetensors").is_file(), done.stderr[-3000:]
-    two = load_file(tmp_path / "two.safetensors")
-    two_losses = two.pop("losses").tolist()
+    assert (folder / "two.safetensors").is_file(), done.stderr[-3000:]
+    two = load_file(folder / "two.safetensors")
+    return two, two.pop("losses").tolist()
 
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("packing", ["none", "tree"])
+def test_two_processes_equal_one(tmp_path: Path, packing: str) -> None:
+    """2 ranks x 2 rows against 1 x 4: the same weights after 3 steps, though the ranks' label counts differ."""
+    two, two_losses = two_processes(tmp_path, packing, "full", 2)
     dataset = tiny_dataset(tmp_path)
     trainer = tiny_trainer(tmp_path, dataset, max_steps=3, per_device_train_batch_size=4, packing=packing, **PLAIN)
     trainer.train()
     # Measured 1.2e-7.
+    assert_same_weights(weights(trainer), two, 1e-5)
+    assert losses(trainer) == pytest.approx(two_losses, abs=1e-3)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_trees_on_two_processes_equal_solutions_alone_on_one(tmp_path: Path, tuning: str) -> None:
+    """Every step is over the whole set, so that both take the same solutions in it."""
+    dataset = tiny_dataset(tmp_path)
+    num_rows, is_odd = divmod(len(pack_dataset(dataset, "tree", 400)), 2)
+    assert not is_odd, "a rank would repeat a row"
+    two, two_losses = two_processes(tmp_path, "tree", tuning, num_rows)
+    trainer = tiny_trainer(
+        tmp_path, dataset, tuning=tuning, max_steps=3, per_device_train_batch_size=len(dataset), **PLAIN
+    )
+    before = weights(trainer)
+    trainer.train()
+    with pytest.raises(AssertionError):
+        assert_same_weights(before, two, 1e-3)
     assert_same_weights(weights(trainer), two, 1e-5)
     assert losses(trainer) == pytest.approx(two_losses, abs=1e-3)

@@ -1,9 +1,9 @@
 """A benchmark put together from data folders: test first, then training cases that share nothing with it.
 
 In: a recipe, data folders by the name of their set. Out: `Built`, cases by split under names of their own, where each
-image lies, and what is missing. Test cases come from official test splits alone; training cases that share a patient,
-an image's pixels or a question without image with a test or validation case are left out and counted. Where more is
-there than the quota, sets are drawn from in turn.
+image lies, and what is missing. Test cases come from official test splits (or validation, where the recipe says so);
+training cases that share a patient, an image's pixels or a question without image with a test or validation case are
+left out and counted. Where more is there than the quota, sets are drawn from in turn.
 """
 
 import random
@@ -86,10 +86,11 @@ def build(recipe: Recipe, folders: Mapping[str, DataFolder]) -> Built:
     pools = {split: _pools(folders, split) for split in ("train", "validation", SPLIT_OF_TEST)}
     test: list[Source] = []
     for domain, part in recipe.evaluation.items():
-        found = _draw(pools[SPLIT_OF_TEST], part.modalities, part.sets, part.quota, generator)
+        found = _draw(pools[part.split], part.modalities, part.sets, part.quota, generator)
         test += found
         built.shortfall.append(_line(SPLIT_OF_TEST, domain, part.quota, found, part.sets, folders))
-        built.costs.append(_cost(domain, part.specialists, found, recipe))
+        if part.specialists is not None:
+            built.costs.append(_cost(domain, part.specialists, found, recipe))
     _hold(held, test, folders)
     validation: list[Source] = []
     for modality, part in recipe.train.items() if recipe.validation_quota else ():

@@ -4,7 +4,7 @@ In: a YAML file (conf/recipe/). Out: a frozen, checked `Recipe`.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,12 +36,14 @@ class TrainQuota(_Frozen):
 
 
 class EvaluationQuota(_Frozen):
-    """Test cases of one domain."""
+    """Test cases of one domain; without specialists nobody is to read them and they cost nothing."""
 
     quota: Positive
     modalities: tuple[Modality, ...]
     sets: tuple[Text, ...]
-    specialists: Specialists
+    specialists: Specialists | None = None
+    # The official split that they are drawn from: `validation` for sets whose test answers are not published.
+    split: Literal["validation", "test"] = "test"
 
 
 class Recipe(_Frozen):
@@ -50,7 +52,7 @@ class Recipe(_Frozen):
     name: Text
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     seed: int = 0
-    train: dict[Modality, TrainQuota]
+    train: dict[Modality, TrainQuota] = {}
     evaluation: dict[str, EvaluationQuota]
     # Validation cases of each training modality.
     validation_quota: Annotated[int, Field(ge=0)] = 0

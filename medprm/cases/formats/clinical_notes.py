@@ -5,7 +5,9 @@ belong to the sentence before them. At most one sentence of a note is wrong (`Er
 others are as they were written, so every sentence has a label. Rows without text (the UW part, which needs an
 agreement) are refused and counted.
 PRM-Clinic (hanyin88/prm-clinic, MIT): notes in problems and steps, each step + or -. The problem's name opens its first
-step, as in the notes; scores of problems and of completeness are kept beside the steps.
+step, as in the notes; scores of problems and of completeness are kept beside the steps. The two files of the
+verification tasks hold of each dialogue the gold note and several with errors put in: candidates of one case, of which
+the gold one is right.
 """
 
 import re
@@ -14,12 +16,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from medprm.cases.formats.labels import SIGNS, ruled_steps
-from medprm.cases.formats.reading import Labelled, Unusable, split_of
+from medprm.cases.formats.reading import Labelled, Unusable, file_of, split_of
 from medprm.cases.rows import Row
 from medprm.cases.schema import Case, ClinicalContext, GoldStandard, Label, Metadata, Solution
 
 MEDEC_FILES = ("MEDEC-MS*.csv", "*.csv")
 PRM_CLINIC_FILES = ("prm_clinic_*.json.gz", "*.json.gz", "*.json")
+# The authors' spelling is `verificaiton_tasks_gold.json.gz`.
+VERIFICATION_FILES = "verif"  # opens their names; they are the set's test split
 MEDEC_QUESTION = "Which sentence of this clinical note is wrong, if any?"
 PRM_CLINIC_QUESTION = "Write the assessment and plan for the conversation between doctor and patient."
 NUMBERED = re.compile(r"(\d+)(?: (.*))?$", re.DOTALL)
@@ -62,26 +66,39 @@ def merge_sentences(text: str) -> list[str]:
     return [sentence.strip() for sentence in sentences]
 
 
-def read_prm_clinic(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:
-    """A note as one solution; the conversation is the case's context."""
+def read_prm_clinic(row: Row, left_out: Counter[str]) -> Iterator[Labelled]:
+    """A note as one solution; the conversation is the case's context. Notes with errors put in have a `Sample_no`."""
     texts, labels, extras = [], [], []
-    for problem in row.rows("Problems"):
+    completeness = {"note_completeness_score": row.optional_text("Note_completeness_score")}
+    problems = row.rows("Problems")
+    for problem in problems:
         name = problem.text("Problem").strip()
         for place, step in enumerate(problem.rows("Steps")):
             texts.append(f"{name}\n{step.text('Step').strip()}" if place == 0 else step.text("Step").strip())
             labels.append(SIGNS[step.choice("Step_score", tuple(SIGNS))])
-            extras.append(_problem_scores(name, problem))
-    case_id, source = row.text("Case_id"), row.text("Data_source")
+            extras.append(_problem_scores(name, problem) | completeness)
+    steps = ruled_steps(texts, labels, "prm_clinic_score", "construction", extras)
+    if num_empty := sum(not problem.fields["Steps"] for problem in problems):
+        left_out["the name of a problem whose steps were all taken away"] += num_empty
+    case_id, source = f"prm_clinic_{row.text('Case_id')}", row.text("Data_source")
+    split: dict[str, Any] = {"split": "test"} if file_of(row.where).name.startswith(VERIFICATION_FILES) else {}
     case = Case(
-        case_id=f"prm_clinic_{case_id}",
+        case_id=case_id,
         modality="text",
-        metadata=Metadata(source="PRM-Clinic", licence="MIT; ACI-BENCH CC BY 4.0", extra={"data_source": source}),
+        metadata=Metadata(
+            source="PRM-Clinic", licence="MIT; ACI-BENCH CC BY 4.0", extra={"data_source": source}, **split
+        ),
         clinical_context=ClinicalContext(note=row.text("Dialogue").strip()),
         question=PRM_CLINIC_QUESTION,
-        gold_standard=GoldStandard(extra={"note_completeness": row.optional_text("Note_completeness_score")}),
     )
+    is_gold = "Sample_no" not in row.fields
     yield Labelled(
-        case, Solution(solution_steps=ruled_steps(texts, labels, "prm_clinic_score", "construction", extras))
+        case,
+        Solution(
+            solution_id=f"{case_id}-{'gold' if is_gold else row.integer('Sample_no')}",
+            is_correct=is_gold,
+            solution_steps=steps,
+        ),
     )
 
 

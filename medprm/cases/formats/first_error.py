@@ -11,7 +11,7 @@ from typing import Any
 
 from medprm.cases.formats.labels import first_error_labels, first_error_of, from_one_based, ruled_steps
 from medprm.cases.formats.mrben import STEP_START, merge_steps
-from medprm.cases.formats.reading import Labelled, Unusable, question_id
+from medprm.cases.formats.reading import Labelled, Unusable, file_of, question_id
 from medprm.cases.formats.writing import Writer, without_images
 from medprm.cases.rows import Row
 from medprm.cases.schema import Case, GoldStandard, Label, Metadata, Solution
@@ -19,6 +19,7 @@ from medprm.cases.schema import Case, GoldStandard, Label, Metadata, Solution
 PROCESSBENCH_FILES = ("gsm8k.json", "math.json", "olympiadbench.json", "omnimath.json", "data/*.parquet", "*.jsonl")
 MR_GSM8K_FILES = ("MR-GSM8K.json", "*.json")
 REASONEVAL_FILES = ("mr-math_invalid_errors.json", "mr-math_redundant_errors.json", "perturbation.json")
+PROCESSBENCH_SPLITS = ("gsm8k", "math", "olympiadbench", "omnimath")
 NO_ERROR = -1
 METHOD = "human_first_error"
 
@@ -28,7 +29,7 @@ def read_processbench(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:
     texts, place = row.texts("steps"), row.integer("label")
     labels = first_error_labels(len(texts), None if place == NO_ERROR else place)
     problem = row.text("problem")
-    case = _case("ProcessBench", problem, None, "Apache-2.0", row)
+    case = _case("ProcessBench", problem, None, "Apache-2.0", _processbench_split(row))
     yield Labelled(
         case,
         Solution(
@@ -38,6 +39,12 @@ def read_processbench(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:
             solution_steps=ruled_steps(texts, labels, "processbench_first_error", METHOD),
         ),
     )
+
+
+def _processbench_split(row: Row) -> str | None:
+    """The split that the file's name says (gsm8k.json, gsm8k-00000-of-00001.parquet), else the row's id (gsm8k-12)."""
+    names = (file_of(row.where).stem.split("-")[0], (row.optional_text("id") or "").split("-")[0])
+    return next((name for name in names if name in PROCESSBENCH_SPLITS), None)
 
 
 def write_processbench(case: Case, solution: Solution, writer: Writer) -> dict[str, Any]:
@@ -68,7 +75,7 @@ def read_mr_gsm8k(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:
     numbers = [step.number for step in merged] or list(range(1, len(given) + 1))
     first_error = _first_error(row, numbers)
     labels = first_error_labels(len(texts), first_error)
-    case = _case("MR-GSM8K", row.text("question"), row.optional_text("ground_truth_answer"), "MIT", row)
+    case = _case("MR-GSM8K", row.text("question"), row.optional_text("ground_truth_answer"), "MIT")
     yield Labelled(
         case,
         Solution(
@@ -102,7 +109,7 @@ def read_reasoneval(row: Row, left_out: Counter[str]) -> Iterator[Labelled]:
     truth = row.fields.get("ground_truth_answer")
     correct = "model_output_answer_correctness"
     yield Labelled(
-        _case("ReasonEval", row.text("question"), None if truth is None else str(truth), None, row),
+        _case("ReasonEval", row.text("question"), None if truth is None else str(truth), None),
         Solution(
             solution_id=f"{rule}-{row.word('uuid' if 'uuid' in row.fields else 'id')}",
             generator=row.optional_text("generator") or row.optional_text("sampled_model"),
@@ -126,7 +133,7 @@ def _perturbed(row: Row, _left_out: Counter[str]) -> Labelled:
     else:
         raise Unusable(f"perturbed by {kind!r}, which makes no one step wrong")
     truth = row.fields.get("ground_truth_answer")
-    case = _case("ReasonEval", row.text("question"), None if truth is None else str(truth), None, row)
+    case = _case("ReasonEval", row.text("question"), None if truth is None else str(truth), None)
     solution_id = f"perturbation-{row.word('id')}"
     steps = ruled_steps(texts, labels, f"reasoneval_perturbation: {kind}", "construction")
     return Labelled(case, Solution(solution_id=solution_id, solution_steps=steps))
@@ -158,12 +165,14 @@ def _is_correct(row: Row, name: str) -> bool:
     return row.choice(name, ("correct", "wrong", "incorrect")) == "correct"
 
 
-def _case(source: str, question: str, truth: str | None, licence: str | None, row: Row) -> Case:
+def _case(source: str, question: str, truth: str | None, licence: str | None, part: str | None = None) -> Case:
+    """`part`: the split of the set that the question is of; one question in two of them is two cases."""
     prefix = source.casefold().replace("-", "_")
+    extra = {"data_source": part} if part else None
     return Case(
-        case_id=question_id(prefix, question, truth),
+        case_id=question_id(prefix, question, truth, *([part] if part else [])),
         modality="text",
-        metadata=Metadata(source=source, licence=licence, split="test"),
+        metadata=Metadata(source=source, licence=licence, split="test", **({"extra": extra} if extra else {})),
         question=question,
         gold_standard=GoldStandard(answer=truth) if truth else None,
     )

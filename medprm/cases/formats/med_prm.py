@@ -4,7 +4,8 @@ In: its JSON, a list of questions. Out: text cases with their solutions, every s
 `prm_soft_label` is k of 16 rollouts, kept as counts; `prm_hard_label` a rule; `prm_gemini_label` and `prm_llama_label`
 judges; `orm_label` the outcome, at the last step. Steps end with the step token. A list of labels of another length
 than the steps (a judge that counted sentences) is left out and counted; the solution and its other sources stay.
-The test file has no labels, options glued into the question, and the answer under `ground truth`.
+The test file has no labels, options glued into the question, and the answer under `ground truth`; its sets get the
+names that the paper calls them by.
 """
 
 from collections import Counter
@@ -37,6 +38,17 @@ NUM_ROLLOUTS = 16
 JUDGES = {"prm_gemini_label": "gemini-2.0-flash", "prm_llama_label": "llama"}
 HARD_RULE, OUTCOME_RULE = "prm_hard_label", "orm_label"
 VERDICTS: dict[Any, Label] = {1: "correct", 0: "incorrect"}
+TEST_ANSWER = "ground truth"
+# `data_source` of the test file to the paper's name; MMLU's subjects come one by one.
+TEST_SETS = {
+    "med_qa_4op": "MedQA-4",
+    "med_qa": "MedQA-5",
+    "medmc_qa": "MedMCQA",
+    "ddxplus": "DDXPlus",
+    "osce": "AgentClinic-MedQA",
+    "nejm": "AgentClinic-NEJM",
+}
+MMLU_PREFIX, MMLU = "mmlu_", "MMLU-Med"
 
 
 def load_med_prm(path: str | Path) -> Reading:
@@ -131,7 +143,15 @@ def _sign(verdicts: Sequence[JudgeVerdict] | Sequence[RuleVerdict], name: str) -
 
 
 def _answer_name(question: Mapping[str, Any]) -> str:
-    return "ground truth" if "correct_answer" not in question and "ground truth" in question else "correct_answer"
+    return TEST_ANSWER if "correct_answer" not in question and TEST_ANSWER in question else "correct_answer"
+
+
+def _metadata(question: Mapping[str, Any]) -> Metadata:
+    """The source as the file says it; of the test file also the paper's name of the set."""
+    source = question.get("data_source")
+    is_test = _answer_name(question) == TEST_ANSWER
+    name = MMLU if str(source).startswith(MMLU_PREFIX) else TEST_SETS.get(str(source))
+    return Metadata(source=source, extra={"data_source": name}) if is_test and name else Metadata(source=source)
 
 
 def _case(question: Mapping[str, Any], where: str) -> Case:
@@ -140,7 +160,7 @@ def _case(question: Mapping[str, Any], where: str) -> Case:
     return Case(
         case_id=str(_field(question, "question_id", (str, int), where)),
         modality="text",
-        metadata=Metadata(source=question.get("data_source")),
+        metadata=_metadata(question),
         question=_field(question, "question", str, where),
         options=options,
         documents=tuple(Document(document_id=f"doc-{n}", text=text) for n, text in enumerate(documents)),

@@ -79,8 +79,13 @@ def question_id(prefix: str, question: str, *parts: object) -> str:
 
 def split_of(where: str) -> SplitName | None:
     """The official split that the name of a file says; None where it says none."""
-    name = Path(where.split(":")[0].split(" row ")[0]).name.casefold()
+    name = file_of(where).name.casefold()
     return next((split for word, split in SPLIT_WORDS if word in name), None)
+
+
+def file_of(where: str) -> Path:
+    """The file of a row, from `Row.where`."""
+    return Path(where.split(":")[0].split(" row ")[0])
 
 
 def _add(cases: dict[str, CaseSolutions], labelled: Labelled, where: str) -> None:

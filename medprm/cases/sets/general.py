@@ -6,7 +6,7 @@ is `other`. `<image 1>` in a question stands for a picture; ours stand before th
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from medprm.cases.formats.images import image_fields, without_marks
@@ -17,10 +17,15 @@ from medprm.cases.sets.origin import Origin, Unfit
 from medprm.cases.sets.questions import option_at, question_case
 
 CaseReader = Callable[[Origin, Row], Case]
+VISION_ONLY = "Vision Only"
+"""MathVerse's version of a problem whose question is in the picture."""
 
 
-def general(read_one: CaseReader, *patterns: str) -> Callable[[Origin], Reading]:
-    """The reader of a general set: all files that fit, each row by `read_one`; rows get their number in their file."""
+def general(read_one: CaseReader, *patterns: str, only: Mapping[str, str] | None = None) -> Callable[[Origin], Reading]:
+    """The reader of a general set: all files that fit, each row by `read_one`; rows get their number in their file.
+
+    `only`: fields and the values they must have; other rows are not of the set.
+    """
 
     def read(origin: Origin) -> Reading:
         cases: list[CaseSolutions] = []
@@ -28,6 +33,7 @@ def general(read_one: CaseReader, *patterns: str) -> Callable[[Origin], Reading]
             rows = (
                 Row(row.where, {**row.fields, "number": number, "file": file.stem})
                 for number, row in enumerate(read_rows(file))
+                if all(row.text(name) == value for name, value in (only or {}).items())
             )
             cases += origin.cases(rows, lambda row: read_one(origin, row))
         return origin.reading(cases)
@@ -95,7 +101,10 @@ def mathvision_case(origin: Origin, row: Row) -> Case:
 
 
 def mathverse_case(origin: Origin, row: Row) -> Case:
-    """MathVerse (arXiv 2403.14624): six versions of a problem; the vision-only one has the question in the picture."""
+    """MathVerse (arXiv 2403.14624): five versions with a picture; the vision-only one has the question in it.
+
+    That one is MathVerse-VO to published protocols.
+    """
     version = row.text("problem_version")
     question = row.optional_text("question") or "Answer the question in the picture."
     return _general_case(
@@ -110,11 +119,12 @@ def mathverse_case(origin: Origin, row: Row) -> Case:
         "test",
         {"version": version, "problem": row.word("problem_index")},
         group=f"mathverse_{row.word('problem_index')}",
+        data_source="MathVerse-VO" if version == VISION_ONLY else None,
     )
 
 
 def dynamath_case(origin: Origin, row: Row) -> Case:
-    """DynaMath (arXiv 2411.00836): ten variants of 501 problems, one file a variant."""
+    """DynaMath (arXiv 2411.00836): ten variants of 501 problems, one file a variant; scored by the worst of them."""
     problem = row.word("id")
     return _general_case(
         origin,
@@ -128,6 +138,7 @@ def dynamath_case(origin: Origin, row: Row) -> Case:
         "test",
         {"answer_type": row.optional_text("answer_type"), "subject": row.optional_text("subject")},
         group=f"dynamath_{problem}",
+        variant_of=f"dynamath_{problem}",
     )
 
 
@@ -197,6 +208,8 @@ def _general_case(
     split: SplitName | None,
     extra: dict[str, Any],
     group: str | None = None,
+    data_source: str | None = None,
+    variant_of: str | None = None,
 ) -> Case:
     question = without_marks(question, origin.left_out)
     if not question:
@@ -215,6 +228,8 @@ def _general_case(
         patient_id=group,
         split=split,
         extra={key: value for key, value in extra.items() if value is not None},
+        data_source=data_source,
+        variant_of=variant_of,
     )
 
 

@@ -60,6 +60,7 @@ def _medqa_case(row: Row, num_options: int, split: SplitName, word: str) -> Case
         options=options,
         split=split,
         extra={"exam": row.optional_text("meta_info")},
+        data_source=f"MedQA-{num_options}",
     )
 
 
@@ -157,6 +158,7 @@ def _mmlu_case(row: Row, subject: str, word: str, split: SplitName) -> Case:
         options=options,
         split=split,
         extra={"subject": subject},
+        data_source="MMLU-Med",
     )
 
 
@@ -250,6 +252,7 @@ def _osce_case(row: Row) -> Case:
         split="test",
         context=ClinicalContext(note=note, **person),
         extra={"objective": osce.optional_text("Objective_for_Doctor")},
+        data_source="AgentClinic-MedQA",
     )
 
 
@@ -284,6 +287,7 @@ def _nejm_case(row: Row, origin: Origin) -> Case:
         modality="other",
         images=[origin.image(f"images/{name}")],
         context=ClinicalContext(note=note),
+        data_source="AgentClinic-NEJM",
     )
 
 

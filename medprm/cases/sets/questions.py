@@ -27,8 +27,14 @@ def question_case(
     findings: Sequence[str] = (),
     gold_extra: dict[str, Any] | None = None,
     extra: dict[str, Any] | None = None,
+    data_source: str | None = None,
+    variant_of: str | None = None,
 ) -> Case:
-    """The case; `answer` is the text of an option where there are options, None where the set hides it."""
+    """The case; `answer` is the text of an option where there are options, None where the set hides it.
+
+    `data_source`: the name by which published protocols know the set, where it is not `source`. `variant_of`: the
+    question that this one varies.
+    """
     fields: dict[str, Any] = {}
     if images:
         fields = {"image": images[0]} if len(images) == 1 else {"images": tuple(images)}
@@ -43,7 +49,9 @@ def question_case(
         fields["clinical_context"] = context
     metadata: dict[str, Any] = {"source": source, "licence": licence}
     metadata |= {"split": split} if split else {}
+    extra = (extra or {}) | ({"data_source": data_source} if data_source else {})
     metadata |= {"extra": extra} if extra else {}
+    fields |= {"extra": {"variant_of": variant_of}} if variant_of else {}
     return Case(
         case_id=case_id,
         modality=modality,

@@ -174,6 +174,14 @@ SETS: dict[str, DataSet] = {
         "MathVerse", "MathVerse", "MIT", f"{_HF} AI4Math/MathVerse", PUBLIC, ("testmini.parquet|testmini.json",),
         general.general(general.mathverse_case, "testmini.parquet", "testmini.json"), {"test": 3940},
     ),
+    "mathverse_vo": DataSet(
+        "MathVerse", "MathVerse", "MIT", f"{_HF} AI4Math/MathVerse", PUBLIC, ("testmini.parquet|testmini.json",),
+        general.general(
+            general.mathverse_case, "testmini.parquet", "testmini.json",
+            only={"problem_version": general.VISION_ONLY},
+        ),
+        {"test": 788},
+    ),
     "dynamath": DataSet(
         "DynaMath", "DynaMath_Sample", "CC BY 4.0", f"{_HF} DynaMath/DynaMath_Sample", PUBLIC,
         ("data/sample_variant*.parquet",), general.general(general.dynamath_case, "data/sample_variant*.parquet"),

@@ -1,13 +1,15 @@
 // The page of a case: steps judged by keyboard, every answer saved at once, the next solution's images fetched ahead.
 
 import { element, post, Refused } from "./api.js";
-import { caseElements, endingElement, stepElements } from "./case_elements.js";
+import { caseElements, endingElement, lostElement, stepElements } from "./case_elements.js";
 import { StepClock } from "./clock.js";
 import { loadFrame } from "./frames.js";
 import { Viewer } from "./viewer.js";
 
 const VERDICTS = ["correct", "incorrect", "neutral", "unknown"];
 const NOTE_PAUSE_MS = 500;
+const TOO_SLOW = 408;
+const NOT_YOURS = 409;
 const kind = document.querySelector("#work").dataset.kind;
 const viewer = new Viewer(document.querySelector("#viewer"));
 const find = (name) => document.querySelector(name);
@@ -17,7 +19,9 @@ let states = new Map(); // step_id -> verdict, note, error_kind, severity, icd10
 let asked = []; // ids of the steps to judge, in their order on the page
 let current = 0; // place in `asked`
 let isDone = false;
-let unsaved = 0;
+let underWay = 0; // answers that are not yet acknowledged
+let refused = new Map(); // step_id -> why its last answer was not saved
+let saved = new Map(); // step_id -> what the server has
 let queue = Promise.resolve();
 const clock = new StepClock();
 const pauses = new Map();
@@ -25,6 +29,8 @@ const pauses = new Map();
 // ---------------------------------------------------------------------------------------------------- loading
 async function next() {
   isDone = false;
+  clock.clear();
+  refused = new Map();
   view = null; // keys do nothing until the next task is here
   find("#ending").replaceChildren();
   find("#steps").replaceChildren();
@@ -43,6 +49,7 @@ async function next() {
     return;
   }
   states = new Map(view.steps.filter((one) => one.state).map((one) => [one.step_id, { ...one.state }]));
+  saved = new Map(states);
   asked = view.steps.filter((one) => one.is_asked).map((one) => one.step_id);
   const { task } = view.turn;
   find("#place").textContent = `solution ${task} of ${view.num_tasks}`;
@@ -84,7 +91,10 @@ function showState(step) {
   const shown = card(step);
   if (state.verdict) shown.dataset.verdict = state.verdict;
   else delete shown.dataset.verdict;
-  shown.querySelector(".said").textContent = state.verdict === "unknown" ? "cannot tell" : (state.verdict ?? "not judged");
+  const word = state.verdict === "unknown" ? "cannot tell" : (state.verdict ?? "not judged");
+  const why = refused.get(step);
+  shown.classList.toggle("unsaved", why !== undefined);
+  shown.querySelector(".said").textContent = why === undefined ? word : `${word}, not saved: ${why}`;
   for (const button of shown.querySelectorAll(".choices button")) {
     button.setAttribute("aria-pressed", String(button.dataset.verdict === state.verdict));
   }
@@ -140,10 +150,10 @@ function send(step) {
   for (const name of Object.keys(body)) body[name] ??= null;
   body.seconds = clock.take(step);
   body.client_id = crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (one) => one.toString(16)).join("-");
-  unsaved += 1;
+  underWay += 1;
   saying("saving …");
   queue = queue.then(() => deliver(turn, body)).finally(() => {
-    unsaved -= 1;
+    underWay -= 1;
   });
   return queue;
 }
@@ -151,15 +161,40 @@ function send(step) {
 async function deliver(turn, body) {
   for (let wait = 500; ; wait = Math.min(8000, 2 * wait)) {
     try {
-      await post(`/api/turn/${turn}/verdict`, body);
-      if (unsaved <= 1) saying("saved");
+      const { state } = await post(`/api/turn/${turn}/verdict`, body);
+      if (turn === view?.turn.id) received(body.step_id, state);
       return;
     } catch (error) {
       trouble(error);
-      if (error instanceof Refused && error.status < 500) return;
+      if (error instanceof Refused && error.status < 500 && error.status !== TOO_SLOW) {
+        if (turn === view?.turn.id) refusedStep(body, error);
+        return;
+      }
       await new Promise((done) => setTimeout(done, wait));
     }
   }
+}
+
+function received(step, state) {
+  saved.set(step, state);
+  refused.delete(step);
+  showState(step);
+  if (refused.size) sayUnsaved();
+  else if (underWay <= 1 && !pauses.size) saying("saved");
+}
+
+function refusedStep(body, error) {
+  clock.giveBack(body.step_id, body.seconds);
+  refused.set(body.step_id, error.message);
+  showState(body.step_id);
+  if (error.status === NOT_YOURS) end(lostElement(error.message, next));
+  else sayUnsaved();
+}
+
+function sayUnsaved() {
+  const steps = [...refused.keys()].map((step) => step + 1).sort((a, b) => a - b);
+  find("#saved").classList.add("trouble");
+  find("#saved").textContent = `step ${steps.join(", ")} not saved`;
 }
 
 async function settle() {
@@ -169,6 +204,10 @@ async function settle() {
 
 async function undo() {
   await settle();
+  if (refused.size) {
+    takeBack([...refused.keys()].pop());
+    return;
+  }
   try {
     const { undone } = await post(`/api/turn/${view.turn.id}/undo`);
     if (!undone) {
@@ -176,6 +215,7 @@ async function undo() {
       return;
     }
     states.set(undone.step_id, undone);
+    saved.set(undone.step_id, undone);
     // The answer may be late: who has gone on by Tab inside this step stays there.
     if (!card(undone.step_id).contains(document.activeElement)) focusStep(asked.indexOf(undone.step_id));
     showState(undone.step_id);
@@ -185,20 +225,42 @@ async function undo() {
   }
 }
 
+// What was not saved goes; what the server has comes back.
+function takeBack(step) {
+  refused.delete(step);
+  states.set(step, { ...saved.get(step) });
+  focusStep(asked.indexOf(step));
+  showState(step);
+  if (refused.size) sayUnsaved();
+  else saying("undone");
+}
+
 async function finish() {
   await settle();
+  if (isDone) return;
+  if (refused.size) {
+    focusStep(asked.indexOf([...refused.keys()][0]));
+    sayUnsaved();
+    return;
+  }
+  const spent = asked.map((step) => ({ step_id: step, seconds: clock.take(step) })).filter((one) => one.seconds > 0);
   try {
-    const { gold } = await post(`/api/turn/${view.turn.id}/finish`);
-    isDone = true;
-    clock.stop();
-    const ending = endingElement(gold, next);
-    find("#ending").replaceChildren(ending);
-    ending.scrollIntoView({ block: "nearest" });
-    ending.querySelector("button").focus();
+    const { gold } = await post(`/api/turn/${view.turn.id}/finish`, { spent });
+    end(endingElement(gold, next));
     saying("finished");
   } catch (error) {
+    for (const one of spent) clock.giveBack(one.step_id, one.seconds);
     trouble(error);
   }
+}
+
+// Nothing more can be said here; the button of the element leads on.
+function end(ending) {
+  isDone = true;
+  clock.stop();
+  find("#ending").replaceChildren(ending);
+  ending.scrollIntoView({ block: "nearest" });
+  ending.querySelector("button").focus();
 }
 
 function forward() {
@@ -253,7 +315,7 @@ for (const name of ["pointermove", "keydown", "wheel", "pointerdown"]) {
 }
 window.addEventListener("beforeunload", (event) => {
   for (const step of [...pauses.keys()]) flush(step); // goes out with keepalive
-  if (unsaved > 1) event.preventDefault();
+  if (underWay > 1 || (refused.size && !isDone)) event.preventDefault();
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? clock.pause() : clock.touch()));
 

@@ -117,3 +117,13 @@ export function endingElement(gold, next) {
     element("button", { type: "button", class: "primary", onclick: next }, "Next solution (Enter)"),
   );
 }
+
+export function lostElement(why, next) {
+  return element(
+    "section",
+    { class: "ending", "aria-label": "Not yours any more" },
+    element("h2", {}, "Not yours any more"),
+    element("p", {}, `${why}. What was saved is kept, and comes back should you get this solution again.`),
+    element("button", { type: "button", class: "primary", onclick: next }, "Next solution (Enter)"),
+  );
+}

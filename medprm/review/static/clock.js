@@ -38,7 +38,6 @@ export class StepClock {
   stop() {
     this.count();
     this.step = null;
-    this.spent.clear();
   }
 
   // Seconds since this was asked last of the step.
@@ -47,5 +46,15 @@ export class StepClock {
     const seconds = Math.min(3600, (this.spent.get(step) ?? 0) / 1000);
     this.spent.delete(step);
     return Math.round(seconds * 100) / 100;
+  }
+
+  // What `take` gave and nobody received.
+  giveBack(step, seconds) {
+    this.spent.set(step, (this.spent.get(step) ?? 0) + 1000 * seconds);
+  }
+
+  clear() {
+    this.step = null;
+    this.spent.clear();
   }
 }

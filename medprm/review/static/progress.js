@@ -1,9 +1,17 @@
-// The page of progress keeps itself up to date while nobody is in its forms.
+// The page of progress keeps itself up to date while nobody is in its forms; it asks only once it has been answered.
 
-setInterval(async () => {
+const PAUSE_MS = 10000;
+
+async function refresh() {
   if (document.hidden || document.querySelector("#live").contains(document.activeElement)) return;
-  const answer = await fetch("/progress").catch(() => null);
-  if (!answer?.ok || answer.redirected) return;
+  const answer = await fetch("/progress");
+  if (!answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   document.querySelector("#live").replaceWith(page.querySelector("#live"));
-}, 10000);
+}
+
+function again() {
+  setTimeout(() => refresh().catch(() => {}).finally(again), PAUSE_MS);
+}
+
+again();

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from folders import BUILDERS, SLICE_OF_TUMOUR
+from set_folders import BUILDERS, SLICE_OF_TUMOUR
 
 from medprm.cases.formats.table import FORMATS
 from medprm.cases.parsing import RecordError
@@ -24,7 +24,7 @@ from medprm.images.files import resolve_image
 from medprm.images.load import load_image
 
 CONF = Path(__file__).parents[3] / "conf" / "data"
-REAL = ("nih", "vqa_rad", "agentclinic_medqa")
+REAL = ("nih", "vqa_rad")
 # answers in order, splits, num of images, modalities
 EXPECTED: dict[str, tuple[Sequence[str | None], Mapping[str | None, int], int, set[str]]] = {
     "slake": (["No"] * 3, {"train": 1, "validation": 1, "test": 1}, 3, {"chest_xray", "ct_scan", "other"}),
@@ -53,11 +53,13 @@ EXPECTED: dict[str, tuple[Sequence[str | None], Mapping[str | None, int], int, s
     "pubmedqa": (["yes", "maybe"], {"train": 1, "test": 1}, 0, {"text"}),
     "mmlu_med": (["4"] * 6, {"test": 6}, 0, {"text"}),
     "ddxplus": (["URTI"] * 3, {"train": 1, "validation": 1, "test": 1}, 0, {"text"}),
+    "agentclinic_medqa": (["Myasthenia gravis"], {"test": 1}, 0, {"text"}),
     "agentclinic_nejm": (["b"], {"test": 1}, 1, {"other"}),
     "mmmu": (["one", None, "two"], {"train": 1, "test": 1, "validation": 1}, 6, {"other"}),
     "mathvista": (["5"], {"test": 1}, 1, {"other"}),
     "mathvision": (["B"], {"test": 1}, 1, {"other"}),
     "mathverse": (["B", "B"], {"test": 2}, 2, {"other"}),
+    "mathverse_vo": (["B"], {"test": 1}, 1, {"other"}),
     "dynamath": (["6.28", "6.28"], {"test": 2}, 2, {"other"}),
     "wemath": (["2"], {"test": 1}, 1, {"other"}),
     "logicvista": (["A"], {"test": 1}, 1, {"other"}),

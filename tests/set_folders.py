@@ -218,6 +218,13 @@ def ddxplus(folder: Path) -> None:
         table(folder / f"release_{word}_patients.csv", [row])
 
 
+def agentclinic_medqa(folder: Path) -> None:
+    osce = {"Objective_for_Doctor": "Diagnose.", "Patient_Actor": {"Demographics": "35-year-old female"},
+            "Physical_Examination_Findings": {"Vital_Signs": {"Temperature": "36.6"}}, "Test_Results": {},
+            "Correct_Diagnosis": "Myasthenia gravis"}  # fmt: skip
+    lines(folder / "agentclinic_medqa_extended.jsonl", {"OSCE_Examination": osce})
+
+
 def agentclinic_nejm(folder: Path) -> None:
     row = {"question": "What is it?", "image_url": "https://example.org/a.jpg?x=1", "patient_info": "A man.",
            "physical_exams": "Fever.", "answers": [{"text": "a", "correct": False}, {"text": "b", "correct": True}],
@@ -288,6 +295,7 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "slake": slake, "vqa_rad_full": vqa_rad_full, "pathvqa": pathvqa, "mimic_cxr": mimic_cxr, "chexpert": chexpert,
     "radimagenet": radimagenet, "lits": lits, "pcam": pcam, "derm7pt": derm7pt, "ham10000": ham10000, "medqa": medqa,
     "medqa5": medqa, "medmcqa": medmcqa, "pubmedqa": pubmedqa, "mmlu_med": mmlu_med, "ddxplus": ddxplus,
-    "agentclinic_nejm": agentclinic_nejm, "mmmu": mmmu, "mathvista": mathvista, "mathvision": mathvision,
-    "mathverse": mathverse, "dynamath": dynamath, "wemath": wemath, "logicvista": logicvista, "mmpr": mmpr,
+    "agentclinic_medqa": agentclinic_medqa, "agentclinic_nejm": agentclinic_nejm, "mmmu": mmmu, "mathvista": mathvista,
+    "mathvision": mathvision, "mathverse": mathverse, "mathverse_vo": mathverse, "dynamath": dynamath,
+    "wemath": wemath, "logicvista": logicvista, "mmpr": mmpr,
 }  # fmt: skip

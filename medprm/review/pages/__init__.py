@@ -1,0 +1,1 @@
+"""The pages of the review application, and what their scripts ask for: a router a module."""
