@@ -6,6 +6,7 @@ patient id gives the same pseudonym.
 """
 
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from medprm.cases.atomic import replaced_file
 from medprm.cases.deidentify_settings import TextDeidentifySettings
 from medprm.cases.deidentify_text import clean_text
 from medprm.cases.parsing import parse_json, parse_record
+from medprm.cases.schema import Case, to_json
 from medprm.images.deidentify_pseudonyms import Pseudonyms, read_secret
 from medprm.images.deidentify_settings import DeidentifySettings
 
@@ -27,6 +29,10 @@ NOT_FREE_TEXT = frozenset(
     expert_id primary_annotator expert_reviewer rag_model mc_model annotation_date date difficulty specialty sex
     """.split()  # noqa: SIM905
 )
+
+
+# What of a case is written by people; `documents` are passages of public texts, and no part of it.
+TEXTS_OF_A_CASE = frozenset(("question", "options", "clinical_context", "gold_standard"))
 
 
 @dataclass
@@ -73,7 +79,15 @@ def clean_record(
     return cleaned
 
 
-def _clean(value: Any, text: TextDeidentifySettings, found: Counter[str], age_cap: int, ids: list[str]) -> Any:
+def clean_case(case: Case, text: TextDeidentifySettings, found: Counter[str]) -> Case:
+    """The case with its texts cleaned; its ids and its age are pseudonyms and capped already, and stay."""
+    record = to_json(case)
+    for name in TEXTS_OF_A_CASE & record.keys():
+        record[name] = _clean_field(name, record[name], text, found, math.inf, [])
+    return Case.model_validate_json(json.dumps(record))
+
+
+def _clean(value: Any, text: TextDeidentifySettings, found: Counter[str], age_cap: float, ids: list[str]) -> Any:
     if isinstance(value, dict):
         return {name: _clean_field(name, one, text, found, age_cap, ids) for name, one in value.items()}
     if isinstance(value, list):
@@ -89,11 +103,11 @@ def _clean(value: Any, text: TextDeidentifySettings, found: Counter[str], age_ca
 
 
 def _clean_field(
-    name: str, value: Any, text: TextDeidentifySettings, found: Counter[str], age_cap: int, ids: list[str]
+    name: str, value: Any, text: TextDeidentifySettings, found: Counter[str], age_cap: float, ids: list[str]
 ) -> Any:
     if name in NOT_FREE_TEXT:
         return value
     if name == "age" and isinstance(value, int) and value > age_cap:
         found["AGE"] += 1
-        return age_cap + 1
+        return int(age_cap) + 1
     return _clean(value, text, found, age_cap, ids)

@@ -19,6 +19,8 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
+from medprm.cases.deidentify_settings import TextDeidentifySettings
+from medprm.cases.deidentify_text import clean_text, find_identifying
 from medprm.cases.questions import Question, read_questions
 from medprm.cases.schema import Modality
 from medprm.commands.ingest_file import FileTask, examine_file
@@ -36,6 +38,7 @@ def ingest(settings: IngestSettings) -> dict[str, Any]:
     """Read all files, then make the records and tables. Returns the counts of ingest.json."""
     if settings.deidentify is not None:
         _check_deidentify(settings.deidentify)
+        clean_text("", settings.text)  # raises where the lists of names are not installed
     rows = read_questions(settings.questions) if settings.questions else None
     if rows is not None:
         _check_rows(rows, settings)
@@ -67,6 +70,11 @@ def _check_rows(rows: Sequence[Question], settings: IngestSettings) -> None:
     for row in rows:
         if row.age is not None and row.age > 89:
             raise InputError(f"{row.where}: age {row.age} with deidentify; leave it empty, and the header's is capped")
+        if find_identifying(row.case_id, TextDeidentifySettings("patterns")):
+            raise InputError(
+                f"{row.where}: case_id {row.case_id!r} looks like an identifier, and stays as it is with deidentify; "
+                "count the cases instead"
+            )
         if row.patient_id or (row.file and row.study_id):
             raise InputError(
                 f"{row.where}: patient_id or study_id of your own with deidentify, which replaces those of the header; "
@@ -169,6 +177,7 @@ def _settings(given: argparse.Namespace) -> IngestSettings:
         split=given.split,
         seed=given.seed,
         deidentify=_deidentify(given.deidentify),
+        text=_text(given),
         isolation=IsolationSettings(given.workers, given.seconds_per_file, given.memory_mib),
         resume=given.resume,
         overwrite=given.overwrite,
@@ -183,6 +192,14 @@ def _deidentify(pairs: Sequence[str] | None) -> dict[str, Any] | None:
         if "=" not in pair:
             raise InputError(f"--deidentify {pair}; expected NAME=VALUE, such as secret_file=FILE")
     return {pair.partition("=")[0]: pair.partition("=")[2] for pair in pairs}
+
+
+def _text(given: argparse.Namespace) -> TextDeidentifySettings:
+    if given.names is None:
+        return TextDeidentifySettings()
+    if given.deidentify is None:
+        raise InputError("--names without --deidentify has no effect; leave it out")
+    return TextDeidentifySettings(given.names)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -204,6 +221,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", action="store_true", help="also write train, validation and test, by patient")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
     parser.add_argument("--deidentify", nargs="*", metavar="NAME=VALUE", help="de-identify, with these settings")
+    parser.add_argument(
+        "--names", choices=("lists", "patterns"), help="with --deidentify: how names in texts are told (default lists)"
+    )
     parser.add_argument("--workers", type=int, default=limits.num_workers, help="worker processes (default 2)")
     parser.add_argument("--seconds-per-file", type=float, default=limits.seconds_per_file, help="default 60")
     parser.add_argument("--memory-mib", type=int, default=1536, help="memory of a worker for one file (default 1536)")

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medprm.cases.deidentify_settings import TextDeidentifySettings
 from medprm.errors import InputError, check_choice, check_least
 from medprm.images.ct_windows import check_windows
 from medprm.images.isolation import IsolationSettings
@@ -39,6 +40,8 @@ class IngestSettings:
     seed: int = 0
     # Settings of de-identification; None: none.
     deidentify: Mapping[str, Any] | None = None
+    # De-identified: how names are told in questions, contexts and answers.
+    text: TextDeidentifySettings = field(default_factory=TextDeidentifySettings)
     # Worker processes and their limits.
     isolation: IsolationSettings = field(default_factory=lambda: IsolationSettings(memory_mib=1536))
     # Go on with a run that was killed.
@@ -85,7 +88,7 @@ class IngestSettings:
             "question": self.question,
             "images": self.images,
             "windows": list(self.windows),
-            "deidentify": dict(self.deidentify) if self.deidentify is not None else None,
+            "deidentify": {**self.deidentify, **asdict(self.text)} if self.deidentify is not None else None,
             "memory_mib": self.isolation.memory_mib,
             "seconds_per_file": self.isolation.seconds_per_file,
         }

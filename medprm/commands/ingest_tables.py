@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medprm.cases.atomic import replaced_file
+from medprm.cases.deidentify_record import clean_case
 from medprm.cases.folder import DESCRIPTION, SPLITS
 from medprm.cases.jsonl import read_cases, write_cases
 from medprm.cases.questions import Question
@@ -46,6 +47,9 @@ def write_outputs(journal: Journal, rows: Sequence[Question], settings: IngestSe
         table.writerow(("kind", "where", "reason"))
         _write_files(tables / FILES, journal, table, counts)
         made = _made(maker, groups, table, counts)
+        if settings.deidentify is not None:
+            counts["texts"] = Counter()
+            made = _cleaned(made, settings, counts["texts"])
         first = next(made, None)
         if first is None:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in counts["refused"].most_common(3))
@@ -81,6 +85,15 @@ def _made(maker: CaseMaker, groups: Any, table: Any, counts: dict[str, Any]) -> 
         counts["questions"]["without patient id"] += made.patient_id is None
         counts["questions"][f"modality {made.modality}"] += 1
         yield CaseSolutions(made, [])
+
+
+def _cleaned(made: Iterable[CaseSolutions], settings: IngestSettings, found: Counter[str]) -> Iterator[CaseSolutions]:
+    """The cases with what identifies replaced in their texts; how much of each kind goes into `found`."""
+    for item in made:
+        before = found.total()
+        case = clean_case(item.case, settings.text, found)
+        found["cases with any"] += found.total() > before
+        yield CaseSolutions(case, [])
 
 
 def _write_files(path: Path, journal: Journal, refused: Any, counts: dict[str, Any]) -> None:
@@ -164,6 +177,9 @@ def print_table(counts: dict[str, Any], target: Path, seconds: float) -> None:
     print(f"{num_files} files in {seconds:.0f} s ({num_files / max(seconds, 1e-9):.0f} a second)")
     for kind in ("files", "questions"):
         print(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in counts[kind].items() if count))
+    if "texts" in counts:
+        replaced = ", ".join(f"{count} {name}" for name, count in counts["texts"].items() if count)
+        print(f"replaced in texts: {replaced or 'nothing'}; the risk is lower, not gone: read a sample")
     for title, kind in (("refused", "refused"), ("read, but note", "notes")):
         reasons = sorted(counts[kind].items(), key=lambda item: (-item[1], item[0]))
         for reason, count in reasons[:NUM_REASONS]:

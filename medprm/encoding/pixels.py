@@ -5,6 +5,7 @@ every tile is mid-grey and their number stays the same. A file that cannot be re
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from medprm.cases.schema import Case, Image
 from medprm.encoding.settings import TileSettings
 from medprm.encoding.tile_cache import TileCache
 from medprm.images.files import DEFAULT_LIMITS, check_pixel_budget, read_image_bytes, resolve_image
-from medprm.images.load import decode_image, read_size
+from medprm.images.load import read_size
 from medprm.images.settings import ImageSettings
-from medprm.images.tiles import count_tiles, pixel_values, split_tiles
+from medprm.images.tile_files import TileFile, cut_tiles
+from medprm.images.tiles import count_tiles, pixel_values
 
 MID_GREY = 128
 MAX_REMEMBERED_SIZES = 1_000_000
@@ -46,21 +48,26 @@ class PixelLoader:
         self._sizes: dict[str, tuple[int, int]] = {}
         self._cache: OrderedDict[tuple[str, int | None, int], np.ndarray] = OrderedDict()
 
-    def load(self, case: Case) -> CasePixels:
-        """The tiles of all images; several images share the limit of tiles, each gets at least one."""
+    def load(self, case: Case, cut: Sequence[TileFile] | None = None) -> CasePixels:
+        """The tiles of all images; several images share the limit of tiles, each gets at least one.
+
+        `cut`: the tiles of each, where they were cut beforehand as `settings_of_case` says.
+        """
         images = case.all_images
         if not images:
             return CasePixels(values=None, num_tiles=())
-        settings = self._settings(case)
-        tiles = [self._tiles(image, settings) for image in images]
+        settings = settings_of_case(self.settings, case)
+        tiles = [self._tiles(one, settings) for one in images] if cut is None else [one.read() for one in cut]
         if self.is_blank:
             tiles = [np.full(one.shape[:3], MID_GREY, dtype=np.uint8) for one in tiles]
         values = pixel_values([one for group in tiles for one in group])
         return CasePixels(values=values, num_tiles=tuple(len(group) for group in tiles))
 
-    def count(self, case: Case) -> tuple[int, ...]:
+    def count(self, case: Case, cut: Sequence[TileFile] | None = None) -> tuple[int, ...]:
         """`num_tiles` of `load` from the headers of the files; no pixel is read."""
-        settings = self._settings(case)
+        if cut is not None:
+            return tuple(one.shape[0] for one in cut)
+        settings = settings_of_case(self.settings, case)
         return tuple(self._count(image, settings) for image in case.all_images)
 
     def _count(self, image: Image, settings: ImageSettings) -> int:
@@ -75,9 +82,6 @@ class PixelLoader:
             self._sizes[image.path] = size
         return count_tiles(*self._sizes[image.path], settings)
 
-    def _settings(self, case: Case) -> ImageSettings:
-        return replace(self.settings, max_tiles=max(1, self.settings.max_tiles // max(1, len(case.all_images))))
-
     def _tiles(self, image: Image, settings: ImageSettings) -> np.ndarray:
         """Tiles of bytes, (N, H, W) grey or (N, H, W, 3), from memory, from disk, or from the file."""
         key = (image.path, image.frame, settings.max_tiles)
@@ -89,7 +93,7 @@ class PixelLoader:
         entry = self._disk.path(data, image.frame, settings) if self._disk else None
         tiles = self._disk.get(entry) if self._disk and entry else None
         if tiles is None:
-            tiles = _cut(data, path, image.frame, settings)
+            tiles = cut_tiles(data, path, image.frame, settings)
             if self._disk and entry:
                 self._disk.put(entry, tiles)
         self._cache[key] = tiles
@@ -99,7 +103,6 @@ class PixelLoader:
         return tiles
 
 
-def _cut(data: bytes, path: Path, frame: int | None, settings: ImageSettings) -> np.ndarray:
-    picture = decode_image(data, path, frame, windows=settings.windows).image
-    tiles = split_tiles(picture, settings.tile_size, settings.max_tiles, settings.use_thumbnail)
-    return np.stack([np.asarray(one) for one in tiles])
+def settings_of_case(settings: ImageSettings, case: Case) -> ImageSettings:
+    """How each image of a case is cut."""
+    return replace(settings, max_tiles=max(1, settings.max_tiles // max(1, len(case.all_images))))

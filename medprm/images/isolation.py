@@ -9,8 +9,10 @@ What comes back from a worker is JSON, never pickle: a worker taken over by a fi
 import json
 import multiprocessing
 import os
+import queue
 import resource
 import signal
+import threading
 import time
 import traceback
 import warnings
@@ -68,9 +70,7 @@ def run_isolated(
     much memory are refusals; any other error is ours and is raised here with the worker's traceback."""
     settings = settings or IsolationSettings()
     window = 16 * settings.num_workers
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
-    workers = [_Worker(context, function, settings) for _ in range(settings.num_workers)]
+    workers = _workers(function, settings)
     numbered = enumerate(items)
     done: dict[int, Outcome] = {}
     num_given = num_yielded = 0
@@ -95,6 +95,47 @@ def run_isolated(
     finally:
         for worker in workers:
             worker.stop()
+
+
+class IsolatedPool:
+    """The same for single items that come from many threads: the processes live on between calls.
+
+    A process is started when it is first needed, and anew after it died.
+    """
+
+    def __init__(self, function: Function, settings: IsolationSettings | None = None) -> None:
+        settings = settings or IsolationSettings()
+        self.num_workers = settings.num_workers
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._starting, self._closing = threading.Lock(), threading.Lock()
+        for worker in _workers(function, settings):
+            self._idle.put(worker)
+
+    def call(self, item: Item) -> Outcome:
+        """The outcome of one item, once a process is free for it."""
+        worker = self._idle.get()
+        try:
+            with self._starting:  # multiprocessing starts processes from one thread at a time
+                worker.give(0, item)
+            while True:
+                for _, outcome in _finished([worker]):
+                    return outcome
+        finally:
+            self._idle.put(worker)
+
+    def close(self) -> None:
+        """End the processes, once the calls under way are over; again does no harm."""
+        with self._closing:
+            workers = [self._idle.get() for _ in range(self.num_workers)]
+            for worker in workers:
+                worker.stop()
+                self._idle.put(worker)
+
+
+def _workers(function: Function, settings: IsolationSettings) -> list["_Worker"]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    return [_Worker(context, function, settings) for _ in range(settings.num_workers)]
 
 
 def _finished(busy: list["_Worker"]) -> Iterator[tuple[int, Outcome]]:

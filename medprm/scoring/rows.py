@@ -18,15 +18,17 @@ from medprm.encoding.encoder import Encoded, Encoder, check_positions
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.rows import RowPlan, plan_rows
 from medprm.encoding.tree import build_tree
+from medprm.images.tile_files import TileFile
 
 Batch = dict[str, torch.Tensor]
 
 
 class Candidates(NamedTuple):
-    """A case and the steps of each of its solutions."""
+    """A case and the steps of each of its solutions. `cut`: the tiles of its images, where they were cut beforehand."""
 
     case: Case
     steps: Sequence[Sequence[str]]
+    cut: Sequence[TileFile] | None = None
 
 
 class SolutionRef(NamedTuple):
@@ -64,8 +66,8 @@ class TreeRows(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         trees, values, positions, begin = [], [], [], 0
         for number, chosen in self.plan.rows[index]:
-            case, steps = self.cases[number]
-            pixels = self.pixels.load(case)
+            case, steps, cut = self.cases[number]
+            pixels = self.pixels.load(case, cut)
             tree = build_tree([self.encoder.encode(case, steps[n], pixels.num_tiles) for n in chosen])
             positions += [begin + position for one in tree.label_positions for position in one]
             begin += len(tree)
@@ -88,7 +90,7 @@ def plan_tree_rows(
     """All solutions as rows of at most `max_row_tokens`; one that is longer than `max_positions` raises."""
 
     def encoded(item: Candidates) -> list[Encoded]:
-        num_tiles = pixels.count(item.case)
+        num_tiles = pixels.count(item.case, item.cut)
         found = [encoder.encode(item.case, steps, num_tiles) for steps in item.steps]
         for number, one in enumerate(found):
             check_positions(one, max_positions, f"case {item.case.case_id} solution {number}")

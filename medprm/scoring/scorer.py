@@ -52,7 +52,7 @@ class StepScorer:
         self.encoder = encoder
         self.max_row_tokens = max_row_tokens
         self.label_tokens = LabelTokens.look_up(loaded.tokenizer, encoder.chat, labels)
-        self.image_settings = loaded.image_settings
+        self.image_settings = replace(loaded.image_settings, windows=tuple(encoder.settings.ct_windows))
         # What the checkpoint says of itself: the aggregation and the threshold chosen on validation, among others.
         self.prm = dict(loaded.prm or {})
         self.device = next(self.model.parameters()).device
@@ -150,8 +150,7 @@ class StepScorer:
     def _pixels(self, root: Path) -> PixelLoader:
         if root not in self._pixel_loaders:
             is_blank = "images" in self.encoder.settings.blank
-            settings = replace(self.image_settings, windows=tuple(self.encoder.settings.ct_windows))
-            self._pixel_loaders[root] = PixelLoader(root, settings, is_blank, self._tiles)
+            self._pixel_loaders[root] = PixelLoader(root, self.image_settings, is_blank, self._tiles)
         return self._pixel_loaders[root]
 
 

@@ -1,7 +1,8 @@
 """A checkpoint as a service in this process: requests to answers, without a word of HTTP.
 
-In: `ScoreRequest`. Out: step scores, solution scores, a ranking, as plain JSON values. Files that a request brings lie
-in a folder of this service's own while they are scored, and are deleted then.
+In: `ScoreRequest`. Out: step scores, solution scores, a ranking, as plain JSON values. Image files that a request
+brings are decoded in worker processes: one that makes its decoder crash, hang or ask for too much memory costs that
+request alone. Their tiles lie in a folder of this service's own while they are scored, and are deleted then.
 """
 
 import asyncio
@@ -9,18 +10,21 @@ import logging
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from medprm import __version__
-from medprm.cases.schema import Image
+from medprm.cases.schema import Case, Image
 from medprm.clients.guard import Guard
+from medprm.encoding.pixels import settings_of_case
 from medprm.errors import InputError, SolutionTooLong
+from medprm.images.isolation import IsolatedPool, Item
+from medprm.images.tile_files import TileFile, cut_into_file, cutting, tile_file
 from medprm.scoring.aggregate import AGGREGATORS, DEFAULT_AGGREGATION, aggregate_all
-from medprm.scoring.engine import RowScorer
 from medprm.scoring.rows import Candidates
+from medprm.scoring.scorer import StepScorer
 from medprm.serving.batching import Batcher, StepScores
 from medprm.serving.requests import ScoreRequest
 from medprm.serving.settings import ServingSettings
@@ -33,7 +37,7 @@ class ScoringService:
 
     def __init__(
         self,
-        scorer: RowScorer,
+        scorer: StepScorer,
         settings: ServingSettings,
         guard: Guard,
         name: str,
@@ -46,6 +50,8 @@ class ScoringService:
         if self.data_root is not None and not self.data_root.is_dir():
             raise InputError(f"serving.data_root={settings.data_root}: no such folder; image paths start there")
         self._spool = Path(tempfile.mkdtemp(prefix="medprm-serving-"))  # readable by this user alone
+        self._image_settings = scorer.image_settings
+        self._decoders = IsolatedPool(cut_into_file, settings.isolation)
         self._batcher = Batcher(scorer, settings.max_batch_cases, settings.max_wait_ms, settings.max_waiting)
 
     def __enter__(self) -> "ScoringService":
@@ -57,6 +63,7 @@ class ScoringService:
     def close(self) -> None:
         """Answer what waits, then end."""
         self._batcher.close()
+        self._decoders.close()
         shutil.rmtree(self._spool, ignore_errors=True)
 
     def health(self) -> dict[str, Any]:
@@ -96,30 +103,42 @@ class ScoringService:
         case = request.candidates.case
         address = f"http://[{client}]" if ":" in client else f"http://{client}"
         self.guard.check(case, address, [])
-        with self._files(request) as (candidates, root, shown):
+        root = self.data_root or self._spool
+        async with self._files(request) as candidates:
             try:
                 return await asyncio.wrap_future(self._batcher.submit(candidates, root))
             except InputError as error:
                 # Where files lie on this machine is nothing that an answer should tell.
-                said = str(error).replace(f"{shown}/", "").replace(str(shown), "the data root")
+                said = str(error).replace(f"{root}/", "").replace(str(root), "the data root")
                 raise (SolutionTooLong if isinstance(error, SolutionTooLong) else InputError)(said) from None
 
-    @contextmanager
-    def _files(self, request: ScoreRequest) -> Iterator[tuple[Candidates, Path, Path]]:
-        """The candidates as the scorer takes them, where image paths start, and what to leave out of messages."""
-        root = self.data_root or self._spool
+    @asynccontextmanager
+    async def _files(self, request: ScoreRequest) -> AsyncIterator[Candidates]:
+        """The candidates as the scorer takes them; files that came with the request are tiles by then."""
         if not request.images:
-            yield request.candidates, root, root
+            yield request.candidates
             return
         # A folder for each request: two that bring the same file must not delete each other's.
         folder = self._spool / uuid.uuid4().hex
         folder.mkdir()
-        names = [f"images[{number}]" for number in range(len(request.images))]
+        images = tuple(Image(path=f"images[{number}]") for number in range(len(request.images)))
+        case = request.candidates.case.model_copy(update={"image": None, "images": images})
         try:
-            for name, data in zip(names, request.images, strict=True):
-                (folder / name).write_bytes(data)
-            images = tuple(Image(path=f"{folder.name}/{name}") for name in names)
-            case = request.candidates.case.model_copy(update={"image": None, "images": images})
-            yield request.candidates._replace(case=case), self._spool, folder
+            cut = await asyncio.to_thread(self._cut, case, request.images, folder)
+            yield request.candidates._replace(case=case, cut=cut)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _cut(self, case: Case, files: Sequence[bytes], folder: Path) -> list[TileFile]:
+        """The tiles of every file, in order; InputError names the first one that is refused."""
+        found = []
+        settings = settings_of_case(self._image_settings, case)
+        for number, (image, data) in enumerate(zip(case.all_images, files, strict=True)):
+            source, target = folder / f"{number}.file", folder / f"{number}.tiles"
+            source.write_bytes(data)
+            outcome = self._decoders.call(Item(image.path, cutting(source, image.path, target, settings)))
+            source.unlink()
+            if outcome.refusal is not None:
+                raise InputError(outcome.refusal)
+            found.append(tile_file(target, outcome.result, settings))
+        return found

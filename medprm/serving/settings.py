@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from medprm.clients.hosts import is_loopback
 from medprm.errors import InputError, check_least
+from medprm.images.isolation import IsolationSettings
 
 
 @dataclass
@@ -32,10 +33,15 @@ class ServingSettings:
     # Largest request, in MiB.
     max_body_mib: int = 64
     # All requests that are being read, waiting or scored, in MiB; more are refused with status 503. While it is read, a
-    # request takes up to four times its size.
+    # request takes up to five times its size.
     max_bodies_mib: int = 512
     # Images of one case at most.
     max_images: int = 32
+    # Processes that decode the image files of requests; each one is started when it is first needed.
+    image_workers: int = 2
+    # Longest that the decoding of one file may take, in seconds, and the memory for it, in MiB.
+    image_seconds: float = 20.0
+    image_memory_mib: int = 768
     # Longest wait for the whole of a request, in seconds.
     read_timeout_seconds: float = 30.0
     # Solutions in one request at most.
@@ -49,6 +55,9 @@ class ServingSettings:
         check_least(
             "serving.max_bodies_mib (serving.max_body_mib is the least)", self.max_bodies_mib, self.max_body_mib
         )
+        check_least("serving.image_workers", self.image_workers, 1)
+        check_least("serving.image_seconds", self.image_seconds, 0.1)
+        check_least("serving.image_memory_mib", self.image_memory_mib, 64)
         if not 0 <= self.port <= 65535:
             raise InputError(f"serving.port is {self.port}; expected 0 to 65535")
         if self.max_wait_ms < 0 or self.read_timeout_seconds <= 0:
@@ -67,3 +76,8 @@ class ServingSettings:
                 f"serving.host={self.host} answers other machines: give serving.token_env=NAME, the environment "
                 "variable with a token, and serving.allowed_hosts=[NAME], what clients call this machine"
             )
+
+    @property
+    def isolation(self) -> IsolationSettings:
+        """Limits of the processes that decode."""
+        return IsolationSettings(self.image_workers, self.image_seconds, self.image_memory_mib)

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -280,7 +281,15 @@ def test_deidentified_records_hold_no_identifier(
     secret = tmp_path / "secret"
     secret.write_text("0123456789abcdef" * 2)
     target = tmp_path / "out"
-    more = ("--question", "What is seen?", "--deidentify", f"secret_file={secret}", "burned_in=off")
+    more = (
+        "--question",
+        "What is seen?",
+        "--names",
+        "patterns",
+        "--deidentify",
+        f"secret_file={secret}",
+        "burned_in=off",
+    )
     assert run(source, target, *more) == 2
     assert "choose images=png" in capsys.readouterr().err
     assert run(source, target, *more, "--images", "png") == 0
@@ -297,9 +306,53 @@ def test_deidentified_records_hold_no_identifier(
     own = write_csv(tmp_path / "q.csv", "file,question,patient_id", "hand.dcm,?,mine")
     assert run(source, tmp_path / "b", "--questions", str(own), "--images", "png", *more[2:]) == 2
     assert "q.csv:2: patient_id" in capsys.readouterr().err
-    absent = ("--deidentify", f"secret_file={tmp_path / 'absent'}")
+    absent = ("--names", "patterns", "--deidentify", f"secret_file={tmp_path / 'absent'}")
     assert run(source, tmp_path / "c", "--question", "?", "--images", "png", *absent) == 2
     assert run(source, tmp_path / "c", "--question", "?", "--images", "png", "--deidentify", "secrets=x") == 2
+
+
+def test_deidentified_texts_are_looked_through_and_counted(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = write_csv(
+        tmp_path / "questions.csv",
+        "file,question,options,note,symptoms,history,answer,findings",
+        "p0/s0/0.dcm,Was the film of 4.3.2021 read?,yes|Dr. Anna Zwingli did,Seen by Dr. Zwingli on 2021-03-04.,"
+        "cough|tel. (030) 555-0134,MRN: 00-12345,Dr. Anna Zwingli did,effusion",
+        "p0/s0/1.dcm,Is there effusion?,yes|no,,cough,,no,",
+    )
+    (tmp_path / "secret").write_text("0123456789abcdef" * 2)
+    more = ("--questions", str(questions), "--images", "png")
+    asked = (*more, "--names", "patterns", "--deidentify", f"secret_file={tmp_path / 'secret'}", "burned_in=off")
+    assert run(source, tmp_path / "out", *asked) == 0
+    first, second = (item.case for item in read_cases(tmp_path / "out" / "records.jsonl"))
+    assert first.question == "Was the film of [DATE] read?"
+    assert first.options == ("yes", "Dr. [NAME] did") and first.gold_standard.answer == "Dr. [NAME] did"
+    context = first.clinical_context
+    assert context.note == "Seen by Dr. [NAME] on [DATE]."
+    assert context.symptoms == ("cough", "tel. [CONTACT]") and context.history == ("MRN: [ID]",)
+    assert second.question == "Is there effusion?" and second.clinical_context.symptoms == ("cough",)
+    assert first.extra and str(first.extra["study_id"]).startswith("2.25.") and first.patient_id.startswith("P")
+    counts = json.loads((tmp_path / "out.journal" / "ingest.json").read_text())
+    assert counts["texts"] == {"CONTACT": 1, "DATE": 2, "ID": 1, "NAME": 3, "cases with any": 1}
+    assert "replaced in texts: 1 CONTACT, 2 DATE, 1 ID, 3 NAME, 1 cases with any" in capsys.readouterr().out
+    assert run(source, tmp_path / "plain", *more, "--names", "patterns") == 2
+    assert "--names without --deidentify" in capsys.readouterr().err
+    assert run(source, tmp_path / "plain", *more) == 0
+    assert read_cases(tmp_path / "plain" / "records.jsonl")[0].case.question == "Was the film of 4.3.2021 read?"
+    own = write_csv(tmp_path / "own.csv", "case_id,file,question", "MRN0012345,hand.dcm,?")
+    assert run(source, tmp_path / "b", "--questions", str(own), *asked[2:]) == 2
+    assert "own.csv:2: case_id 'MRN0012345' looks like an identifier" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("philter_lite") is not None, reason="philter-lite is installed")
+def test_without_lists_of_names_nothing_is_begun(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("0123456789abcdef" * 2)
+    asked = ("--question", "?", "--images", "png", "--deidentify", f"secret_file={tmp_path / 'secret'}")
+    assert run(source, tmp_path / "out", *asked) == 2
+    assert "philter-lite" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_without_deidentification_nothing_is_called_deidentified(source: Path, tmp_path: Path) -> None:

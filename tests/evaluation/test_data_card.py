@@ -1,7 +1,9 @@
 """The data card: counts by hand, agreement of sources that are set up to agree, what may go to a hub."""
 
+import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image as PillowImage
 from medprm.cases.jsonl import read_cases, write_cases
 from medprm.cases.schema import CaseSolutions, from_json
 from medprm.commands import describe
+from medprm.commands.make_records import make_records
 from medprm.errors import InputError
 from medprm.evaluation.data_card import describe_cases
 from medprm.evaluation.data_card_page import bars, pick_examples
@@ -140,11 +143,54 @@ def test_cases_that_may_hold_identifiers_do_not_leave(metadata: dict[str, Any], 
         check_may_leave({"test": cases(**metadata)})
 
 
-def test_real_sets_are_described(real_data: Path, tmp_path: Path) -> None:
-    from medprm.commands.make_records import make_records
+class Real(NamedTuple):
+    """What is known of a real set, and how many pictures six examples of it show."""
 
-    make_records("mrben", real_data, tmp_path / "mrben")
-    found = describe.read_set(tmp_path / "mrben", None)
-    card = describe_cases([item for split in found.splits.values() for item in split], num_bootstrap=20)
-    assert card["totals"]["solutions"] == 827 and card["totals"]["steps"] == 5193
-    assert card["tables"]["final_answer"]["wrong"] == 570 and sum(card["steps_per_solution"].values()) == 827
+    totals: dict[str, int]
+    labels: dict[str, int]
+    final_answers: dict[str, int]
+    num_pictures: int
+
+
+REAL = {
+    "mrben": Real(
+        {"cases": 277, "solutions": 827, "steps": 5193, "images": 0, "cases_without_patient_id": 277},
+        {"correct": 2768, "incorrect": 570, "unknown": 1855},
+        {"wrong": 570, "right": 257},
+        0,
+    ),
+    "nih": Real(
+        {"cases": 637, "patients": 185, "solutions": 5096, "steps": 17199, "images": 637},
+        {"correct": 11827, "incorrect": 5372},
+        {"wrong": 1628, "right": 3468},
+        6,
+    ),
+    "medec": Real(
+        {"cases": 574, "solutions": 574, "steps": 7162, "images": 0, "cases_without_patient_id": 574},
+        {"correct": 6843, "incorrect": 319},
+        {"wrong": 319, "right": 255},
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_sets_are_described(name: str, real_data: Path, tmp_path: Path) -> None:
+    make_records(name, real_data, tmp_path / name)
+    page, numbers, known = tmp_path / "card.html", tmp_path / "card.json", REAL[name]
+    arguments = [str(tmp_path / name), "--html", str(page), "--json", str(numbers), "--num-bootstrap", "20"]
+    assert describe.main(arguments) == 0
+    card = json.loads(numbers.read_text())
+    assert known.totals.items() <= card["totals"].items()
+    assert card["tables"]["label"] == known.labels and card["tables"]["final_answer"] == known.final_answers
+    assert sum(card["steps_per_solution"].values()) == known.totals["solutions"]
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == known.num_pictures and text.count('class="case"') == 6
+    assert "<script" not in text and not re.search(r"""(?:src|href)=["']https?:""", text)
+
+
+def test_long_names_break_at_their_underscores(tmp_path: Path) -> None:
+    """Mr-Ben's human_first_error broke before its last letter."""
+    page = tmp_path / "card.html"
+    assert describe.main([str(write_set(tmp_path / "set")), "--html", str(page), "--num-bootstrap", "20"]) == 0
+    assert "chest_<wbr>xray" in page.read_text()

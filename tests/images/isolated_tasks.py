@@ -17,6 +17,8 @@ def misbehave(how: str) -> str:
         ctypes.string_at(0)
     if how == "exit":
         os._exit(3)
+    if how == "who":
+        return str(os.getpid())
     if how == "hang":
         time.sleep(600)
     if how == "refuse":

@@ -1,13 +1,15 @@
 """Workers that crash, hang, or take too much memory cost one file, and the order stays."""
 
+import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from isolated_tasks import misbehave
 
 from medprm.errors import InputError
-from medprm.images.isolation import IsolationSettings, Item, Outcome, run_isolated
+from medprm.images.isolation import IsolatedPool, IsolationSettings, Item, Outcome, run_isolated
 
 LIMITS = IsolationSettings(num_workers=2, seconds_per_file=20.0, memory_mib=256)
 
@@ -63,6 +65,36 @@ def test_items_are_taken_as_they_are_needed() -> None:
     assert next(running).result == "A"
     running.close()
     assert taken <= 1 + 16 * LIMITS.num_workers
+
+
+def test_a_pool_keeps_its_processes_and_replaces_those_that_die() -> None:
+    pool = IsolatedPool(misbehave, IsolationSettings(num_workers=1, seconds_per_file=20.0, memory_mib=256))
+    try:
+        first, again = (pool.call(Item("file", "who")).result for _ in range(2))
+        assert first == again != str(os.getpid())
+        assert pool.call(Item("bad", "crash")).refusal == "bad: its decoder crashed (SIGSEGV); damaged"
+        assert pool.call(Item("file", "who")).result not in (first, str(os.getpid()))
+        assert "took longer than 20 seconds" in (pool.call(Item("slow", "hang")).refusal or "")
+        with pytest.raises(RuntimeError, match="KeyError"):
+            pool.call(Item("file", "bug"))
+        assert pool.call(Item("file", "a")).result == "A"
+        pool.close()
+    finally:
+        pool.close()
+
+
+def test_a_pool_serves_many_threads() -> None:
+    pool = IsolatedPool(misbehave, LIMITS)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            how = ["crash" if number % 7 == 3 else f"sleep0.0{number}" for number in range(30)]
+            found = list(threads.map(lambda one: pool.call(Item(one, one)), how))
+    finally:
+        pool.close()
+    for one, outcome in zip(how, found, strict=True):
+        assert outcome.name == one and (
+            outcome.refusal is not None if one == "crash" else outcome.result == one.upper()
+        )
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:

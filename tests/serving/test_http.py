@@ -1,6 +1,7 @@
 """The HTTP service, driven by a real client over loopback: the library's scores under load, clear refusals."""
 
 import base64
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from medprm.cases.schema import Case, CaseSolutions
 from medprm.clients.guard import Guard, GuardRefusal
@@ -79,6 +81,22 @@ def test_files_that_are_sent_score_as_files_in_the_data_root(
     assert set(Path(tempfile.gettempdir()).glob("medprm-serving-*/*")) <= before, "sent files are deleted"
 
 
+def test_a_file_that_its_decoder_cannot_bear_costs_that_request_alone(
+    serve: Any, cases: list[CaseSolutions], image_folder: Path
+) -> None:
+    """It is decoded in another process, whose memory is limited; this one could hold it."""
+    url = serve(image_memory_mib=64)
+    large = io.BytesIO()
+    Image.new("RGB", (7000, 7000)).save(large, "PNG")
+    answer = httpx.post(
+        f"{url}/score", json=BODY | {"images": [base64.b64encode(large.getvalue()).decode()]}, timeout=120
+    )
+    assert answer.status_code == 422
+    assert re.search(r"^images\[0\]: does not fit into memory.*\(the limit is 64 MiB\)$", answer.json()["error"])
+    file = (image_folder / cases[1].case.images[0].path).read_bytes()
+    assert client(url).score(cases[1].case, [["fever"]], [file]), "and the next one is decoded"
+
+
 def test_scores_aggregates_and_the_ranking_agree(serve: Any) -> None:
     url = serve()
     scored = httpx.post(f"{url}/score", json=BODY | {"aggregation": "product"}).json()
@@ -113,6 +131,7 @@ BAD = {
     "a path out of the root": (text_case(images=[{"path": "../../etc/passwd"}]), 422, r"without '\.\.'"),
     "no base64": (BODY | {"images": ["§"]}, 422, r"images\[0\] of case c1 is not base64"),
     "a damaged picture": (BODY | {"images": [PNG]}, 422, r"^images\[0\]: "),
+    "an empty picture": (BODY | {"images": [""]}, 422, r"^images\[0\]: "),
     "too many solutions": (BODY | {"solutions": [["x"]] * 129}, 422, "at most 128"),
     "too many images": (BODY | {"images": ["QUJD"] * 33}, 422, "33 images; expected at most 32"),
     "too many paths": (
