@@ -1,10 +1,11 @@
-"""MEDEC end to end: split by note, a text PRM trained from scratch on the development part, scored on the test part.
+"""MEDEC end to end: split by vignette, a text PRM trained from scratch on one part, scored on another.
 
 python benchmarks/medec.py --from SOURCE --to FOLDER [--seed 0] [--epochs 4]
 SOURCE holds MEDEC-MS-ValidationSet-with-GroundTruth-and-ErrorType.csv (CC BY 4.0). The one open file is split here, by
-note: its own split is not used. Tokenizer and weights come from the development part alone: no pretrained weight, no
-vocabulary of other text. Of all epochs the one of highest validation AUROC is kept, and the test part is scored once,
-with that one. The other side: flag every note, flag none, name the last sentence always, a random sentence.
+vignette (most are there twice: by note, half of the test notes would be known): its own split is not used. Tokenizer
+and weights come from the development part alone: no pretrained weight, no vocabulary of other text. Of all epochs the
+one of highest validation AUROC is kept, and the test part is scored once, with that one. The other side: flag every
+note, flag none, name the last sentence always, a random sentence.
 """
 
 import argparse
@@ -40,7 +41,7 @@ KEEP_THE_BEST_EPOCH = (
 
 
 def split_notes(source: Path, seed: int) -> dict[str, list[CaseSolutions]]:
-    """train, validation, test by note, whatever split the file says of itself."""
+    """train, validation, test by vignette, whatever split the file says of itself."""
     reading = load_format("medec", source)
     cases = [_without_split(item) for item in reading.cases]
     splits = split_by_patient(cases, SHARES, seed)
