@@ -24,6 +24,7 @@ from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
 from medprm.clients.openai_http import OpenAIClient
 from medprm.clients.settings import ServerSettings
+from medprm.commands.answer_matcher import make_matcher
 from medprm.commands.phantom import ensure_phantom
 from medprm.config import AnnotateConfig
 from medprm.images.files import resolve_image
@@ -108,10 +109,12 @@ def make_judges(shop: Workshop) -> tuple[Judge, AnswerMatcher]:
     """The judge of steps, and whoever compares answers; a server serves both within the limits of one client."""
     config = shop.config
     if config.judge.kind == "rule":
-        return RuleJudge(config.judge.unseen), AnswerMatcher(config.answers)  # type: ignore[arg-type]
+        answers = make_matcher(config.answers, shop.folder, shop.opened)
+        return RuleJudge(config.judge.unseen), answers  # type: ignore[arg-type]
     client = shop.client(config.judge_server)
     by_judge = ServerAnswerJudge(client, config.judge) if config.answers.open == "judge" else None
-    return ServerJudge(client, config.judge, shop.images), AnswerMatcher(config.answers, by_judge)
+    answers = make_matcher(config.answers, shop.folder, shop.opened, by_judge)
+    return ServerJudge(client, config.judge, shop.images), answers
 
 
 def make_policy(shop: Workshop, drawing: Drawing) -> Policy:

@@ -31,6 +31,7 @@ from medprm.cases.steps import split_steps
 from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
 from medprm.clients.openai_http import OpenAIClient
+from medprm.commands.answer_matcher import make_matcher
 from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_source
 from medprm.commands.evaluate import REPORT_IMAGE_PIXELS, find_checkpoint, load_scorer
 from medprm.config import EvaluateConfig, SearchConfig
@@ -63,6 +64,7 @@ WAYS_OUT = "resume=true goes on with it, overwrite=true deletes it, name=NAME wr
 FREE_ON_RESUME = (
     *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "num_bootstrap", "tiles"),
     *("policy_server.concurrency", "policy_server.base_urls", "scoring.num_workers"),
+    *("answers.findings_python", "answers.findings_timeout_seconds"),
 )
 STAGE = "search"
 
@@ -86,14 +88,14 @@ def run(config: SearchConfig) -> Path:
     folder = begin(config)
     data = open_source(config.data, Path(config.output_dir).parent)
     cases = [item.case for item in data.split(config.split, require_steps=False)[: config.max_cases]]
-    answers = AnswerMatcher(config.answers)
-    if answers.check(cases).get("without a reference answer"):
+    if AnswerMatcher(config.answers).check(cases).get("without a reference answer"):
         raise InputError("some cases have no reference answer (gold_standard); a search cannot be measured on them")
     save_run(folder, checkpoint=checkpoint, data=describe_source(data, {}), num_cases=len(cases))
     scorer = load_scorer(checkpoint, evaluated)
     assert isinstance(scorer, StepScorer), "SearchConfig refuses other protocols"
     aggregation = config.search.aggregation or scorer.prm.get("aggregation", DEFAULT_AGGREGATION)
     with ExitStack() as opened:
+        answers = make_matcher(config.answers, folder, opened)
         journal = opened.enter_context(Journal(folder / "journal.sqlite", is_paid=_is_paid(config)))
         batcher = opened.enter_context(Batcher(scorer, max_cases=8, max_wait_ms=2.0, max_waiting=1024))
 
