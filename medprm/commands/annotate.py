@@ -64,7 +64,7 @@ JOURNAL_FILE = "journal.sqlite"
 # What may differ when a run goes on: where it runs, how fast, what it may cost, and who has reviewed since.
 FREE_ON_RESUME = (
     *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "expert", "num_bootstrap"),
-    *("stages", "stage", "monte_carlo.num_processes"),
+    *("stages", "stage", "monte_carlo.num_processes", "answers.findings_python", "answers.findings_timeout_seconds"),
     *("judge_server.concurrency", "judge_server.base_urls", "policy_server.concurrency", "policy_server.base_urls"),
 )
 

@@ -19,6 +19,7 @@ from medprm.cases.answers import AnswerMatcher
 from medprm.cases.folder import open_data
 from medprm.clients.journal import Journal
 from medprm.clients.openai_http import secret_key
+from medprm.commands.answer_matcher import make_matcher
 from medprm.commands.phantom import ensure_phantom
 from medprm.commands.policies import Workshop, is_any_outside, local_policy, server_policy
 from medprm.config import AnnotateConfig
@@ -97,10 +98,12 @@ def make_judges(shop: Workshop[AnnotateConfig]) -> tuple[Judge, AnswerMatcher]:
     """The judge of steps, and whoever compares answers; a server serves both within the limits of one client."""
     config = shop.config
     if config.judge.kind == "rule":
-        return RuleJudge(config.judge.unseen), AnswerMatcher(config.answers)  # type: ignore[arg-type]
+        answers = make_matcher(config.answers, shop.folder, shop.opened)
+        return RuleJudge(config.judge.unseen), answers  # type: ignore[arg-type]
     client = shop.client(config.judge_server)
     by_judge = ServerAnswerJudge(client, config.judge) if config.answers.open == "judge" else None
-    return ServerJudge(client, config.judge, shop.images), AnswerMatcher(config.answers, by_judge)
+    answers = make_matcher(config.answers, shop.folder, shop.opened, by_judge)
+    return ServerJudge(client, config.judge, shop.images), answers
 
 
 def make_policy(shop: Workshop[AnnotateConfig], drawing: Drawing) -> Policy:

@@ -26,6 +26,7 @@ from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import Case
 from medprm.cases.steps import split_steps
 from medprm.clients.journal import Journal
+from medprm.commands.answer_matcher import make_matcher
 from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_source
 from medprm.commands.evaluate import REPORT_IMAGE_PIXELS
 from medprm.commands.policies import Workshop, is_any_outside, local_policy, server_policy
@@ -48,6 +49,7 @@ WAYS_OUT = "resume=true goes on with it, overwrite=true deletes it, name=NAME wr
 FREE_ON_RESUME = (
     *("resume", "overwrite", "output_dir", "run_name", "num_threads", "budget_dollars", "num_bootstrap", "tiles"),
     *("policy_server.concurrency", "policy_server.base_urls", "scoring.num_workers"),
+    *("answers.findings_python", "answers.findings_timeout_seconds"),
 )
 STAGE = "search"
 
@@ -68,14 +70,14 @@ def run(config: SearchConfig) -> Path:
     folder = begin_run(Path(config.output_dir) / config.name, config, WAYS_OUT, FREE_ON_RESUME)
     data = open_source(config.data, Path(config.output_dir).parent)
     cases = [item.case for item in data.split(config.split, require_steps=False)[: config.max_cases]]
-    answers = AnswerMatcher(config.answers)
-    if answers.check(cases).get("without a reference answer"):
+    if AnswerMatcher(config.answers).check(cases).get("without a reference answer"):
         raise InputError("some cases have no reference answer (gold_standard); a search cannot be measured on them")
     save_run(folder, checkpoint=checkpoint, data=describe_source(data, {}), num_cases=len(cases))
     scorer = load_scorer(checkpoint, config.scoring, config.tiles)
     assert isinstance(scorer, StepScorer), "SearchConfig refuses other protocols"
     aggregation = config.search.aggregation or scorer.prm.get("aggregation", DEFAULT_AGGREGATION)
     with ExitStack() as opened:
+        answers = make_matcher(config.answers, folder, opened)
         is_paid = is_any_outside([config.policy_server], config.guard)
         journal = opened.enter_context(Journal(folder / "journal.sqlite", is_paid))
         batcher = opened.enter_context(Batcher(scorer, max_cases=8, max_wait_ms=2.0, max_waiting=1024))

@@ -17,6 +17,7 @@ import stub_server
 from annotation_run import annotate_config, open_records, text_records, write_inputs
 from omegaconf import OmegaConf
 from priced import priced_servers
+from radiology_packages import calls, write_packages
 
 from medprm.annotation.settings import ConsensusSettings, JudgeSettings, RetrievalSettings
 from medprm.cases.answers import AnswerSettings
@@ -296,6 +297,22 @@ def test_a_judge_that_fails_leaves_open_answers_unparsed(tmp_path: Path) -> None
     assert outcomes == ["correct", "unknown", "unknown"]
     runs = [run for one in records for step in one.solution_steps for run in step.sources.monte_carlo]  # type: ignore[union-attr]
     assert sum(run.num_wrong for run in runs) == 0
+
+
+def test_findings_are_compared_by_the_metric_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = write_inputs(tmp_path / "in", open_records(num_cases=3))
+    write_packages(tmp_path, monkeypatch)
+    answers = AnswerSettings(kind="findings", findings_metric="radgraph", findings_least=0.7)
+    with stub_server.started() as url:
+        annotate.run(annotate_config(inputs, tmp_path / "out", url, answers=answers))
+    records = list(read_records(tmp_path / "out" / "labelled.jsonl"))
+    assert [one.is_correct for one in records] == [True, True, False]
+    asked = [one for one in calls(tmp_path) if one.endswith("| the left lung")]
+    assert len(asked) == len(set(asked)) and "right lung. | the left lung" in asked
+    assert not any(one.startswith("the left lung. |") for one in asked), "the reference itself needs no metric"
+    said = json.loads((tmp_path / "out" / "run.json").read_text())["findings_metric"]
+    versions = {"radgraph": "0.1.18", "torch": "2.0", "transformers": "4.57"}
+    assert said == {"name": "radgraph", "python": sys.executable, "versions": versions}
 
 
 def test_an_estimate_counts_comparisons_of_open_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 In: texts. Out: precision, recall and F1 in [0, 1]. Words are those of the normal form (wording.py), each counted as
 often as it stands there; the order has no say. It does not know negation ("no effusion" and "effusion" share a word):
-the metrics of radiology that do need weights that are not shipped.
+the metrics of radiology do (findings_process.py).
 Source: SQuAD (Rajpurkar et al. 2016), section 6.1.
 """
 

@@ -1,7 +1,8 @@
 """Whether an answer is the reference answer.
 
 In: answers as text, a kind, settings. Out: whether they mean the same; `AnswerMatcher` does it for cases, and asks a
-judge about open answers where it has one. What cannot be read is None: unparsed, neither right nor wrong.
+judge about open answers, and a metric about findings, where it has one. What cannot be read is None: unparsed, neither
+right nor wrong.
 """
 
 from collections import Counter
@@ -38,7 +39,10 @@ def answers_match(
         one, reference = read_quantity(answer), read_quantity(gold)
         return one is not None and reference is not None and quantities_match(one, reference, settings)
     if kind == "findings":
-        return token_overlap(answer, gold).f1 >= settings.findings_least_f1
+        assert settings.findings_metric == "token_f1", (
+            f"{settings.findings_metric} scores cases: AnswerMatcher(metric=)"
+        )
+        return token_overlap(answer, gold).f1 >= settings.findings_least
     canonical = canonical_answer(answer, options, kind, settings)
     return canonical is not None and canonical == canonical_answer(gold, options, kind, settings)
 
@@ -76,12 +80,22 @@ class AnswerJudge(Protocol):
     def means_same(self, case: Case, answer: str, reference: str) -> bool | None: ...
 
 
+class FindingsMetric(Protocol):
+    """How much findings say what the reference says, in [0, 1]; None where the metric has no score for the two."""
+
+    def score(self, answer: str, reference: str) -> float | None: ...
+
+
 @dataclass(frozen=True)
 class AnswerMatcher:
-    """Reads and compares the answers of cases; `judge` is asked about open ones in other words than the reference."""
+    """Reads and compares the answers of cases.
+
+    `judge` is asked about open ones, `metric` about findings, each where the words are others than the reference's.
+    """
 
     settings: AnswerSettings = field(default_factory=AnswerSettings)
     judge: AnswerJudge | None = None
+    metric: FindingsMetric | None = None
 
     def read(self, case: Case, text: str) -> str | None:
         """The answer that the last step of a solution gives; None where it is unparsed."""
@@ -93,8 +107,14 @@ class AnswerMatcher:
         reference = reference_answer(case, kind)
         if answer is None or reference is None:
             return None
-        if canonical_answer(answer, case.options, kind, self.settings) is None:
+        canonical = canonical_answer(answer, case.options, kind, self.settings)
+        if canonical is None:
             return None
+        if kind == "findings" and self.metric is not None:
+            if canonical == canonical_answer(reference, case.options, kind, self.settings):
+                return True
+            score = self.metric.score(answer, reference)
+            return None if score is None else score >= self.settings.findings_least
         is_same = answers_match(answer, reference, case.options, kind, self.settings)
         if kind != "open" or self.judge is None or is_same:
             return is_same

@@ -22,7 +22,7 @@ def test_findings_are_right_from_the_least_f1_on() -> None:
     answer = "cardiomegaly and effusion on the right"
     f1 = token_overlap(answer, "left effusion, cardiomegaly").f1
     for least, is_right in ((f1, True), (f1 + 0.01, False)):
-        matcher = AnswerMatcher(AnswerSettings(kind="findings", findings_least_f1=least))
+        matcher = AnswerMatcher(AnswerSettings(kind="findings", findings_least=least))
         assert matcher.is_right(case, answer) is is_right
         assert matcher.check([case]) == {"findings": 1}
     matcher = AnswerMatcher(AnswerSettings(kind="findings"))
@@ -30,6 +30,6 @@ def test_findings_are_right_from_the_least_f1_on() -> None:
     assert matcher.read(case, "Left effusion and cardiomegaly.") == "Left effusion and cardiomegaly."
     assert AnswerMatcher(AnswerSettings(kind="findings")).is_right(case, None) is None, "unparsed is not wrong"
     with pytest.raises(InputError, match="up to 1"):
-        AnswerSettings(kind="findings", findings_least_f1=0)
+        AnswerSettings(kind="findings", findings_least=0)
     with pytest.raises(InputError, match="choose answers.kind=findings"):
-        AnswerSettings(kind="diagnosis", findings_least_f1=0.4)
+        AnswerSettings(kind="diagnosis", findings_least=0.4)
