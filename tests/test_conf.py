@@ -322,7 +322,7 @@ def test_training_settings_have_the_names_of_transformers() -> None:
     from transformers import TrainingArguments  # heavy
 
     known = {one.name for one in fields(TrainingArguments)}
-    assert {one.name for one in fields(TrainingSettings)} - known == {"trainer_extra"}
+    assert {one.name for one in fields(TrainingSettings)} - known == {"trainer_extra", "loss"}
 
 
 @pytest.mark.parametrize(("verb", "schema"), [("annotate", AnnotateConfig), ("train", TrainConfig)])

@@ -13,6 +13,7 @@ from medprm.annotation.counts import Drawn, count_outcomes
 from medprm.annotation.settings import JudgeSettings
 from medprm.cases.answers import AnswerMatcher, AnswerSettings
 from medprm.cases.schema import Case, GoldStandard, Metadata, MonteCarlo
+from medprm.clients.chat import Unanswered
 from medprm.clients.guard import Guard
 from medprm.clients.journal import Journal
 from medprm.clients.openai_http import OpenAIClient
@@ -79,9 +80,10 @@ def test_an_answer_of_no_use_is_asked_again_and_then_unparsed(
 
 
 @pytest.mark.parametrize("fault", ["hang", "drip", "cut", "garbage", "500"])
-def test_a_server_that_does_not_answer_is_unparsed(url: str, journal: Journal, tmp_path: Path, fault: str) -> None:
+def test_a_server_that_does_not_answer_is_no_verdict(url: str, journal: Journal, tmp_path: Path, fault: str) -> None:
     judge = ServerAnswerJudge(client(url, journal, tmp_path), SETTINGS)
-    assert judge.means_same(case(f"fault={fault}"), "lung on the left", REFERENCE) is None
+    with pytest.raises(Unanswered):
+        judge.means_same(case(f"fault={fault}"), "lung on the left", REFERENCE)
     assert num_requests(journal) == 2  # the attempts of one round: it is not asked in another
 
 
@@ -113,8 +115,8 @@ def test_a_candidate_cannot_leave_its_fence_or_change_the_form() -> None:
     assert form.startswith("Answer in this form")
 
 
-def test_the_memory_is_small(journal: Journal, tmp_path: Path) -> None:
-    judge = ServerAnswerJudge(client("http://127.0.0.1:9/v1", journal, tmp_path), SETTINGS)
+def test_the_memory_is_small(url: str, journal: Journal, tmp_path: Path) -> None:
+    judge = ServerAnswerJudge(client(url, journal, tmp_path), SETTINGS)
     judge._known.update((str(number), True) for number in range(REMEMBERED))
-    assert judge.means_same(case(), "lung on the left", REFERENCE) is None  # nobody listens there
+    assert judge.means_same(case(), "lung on the left", REFERENCE) is not None
     assert len(judge._known) == REMEMBERED and "0" not in judge._known

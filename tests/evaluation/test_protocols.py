@@ -14,7 +14,7 @@ from medprm.errors import InputError
 from medprm.evaluation.metrics import evaluate_scored
 from medprm.evaluation.protocols import PROTOCOLS, ProtocolInput, measure
 from medprm.evaluation.published import FIGURES, figures_of
-from medprm.evaluation.report import write_numbers_report
+from medprm.evaluation.report import About, write_report
 from medprm.evaluation.scored import ScoredError, ScoredSolution
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.evaluation.steps import draw_resampling
@@ -238,7 +238,7 @@ def test_n_and_what_is_left_out_stand_in_the_table_and_the_report(make_solutions
     test = [one for one in test if one.case_id != last or one is test[-1]]
     settings = replace(SETTINGS, protocol="visualprm")
     metrics = evaluate_scored(make_solutions(20, 4, 1, "validation"), test, settings)
-    write_numbers_report(tmp_path / "report.html", metrics, test, "title", [])
+    write_report(tmp_path / "report.html", metrics, test, About("title"))
     page = (tmp_path / "report.html").read_text()
     for text in ("N = 8 candidates a case.", "MMMU 1 of "):
         assert text in format_table(metrics)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from medprm.config import ScoringSettings
 from medprm.scoring.precision import resolve_dtype
+from medprm.scoring.settings import ScoringSettings
 
 
 @pytest.mark.parametrize("is_supported", [True, False])

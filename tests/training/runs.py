@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from tiny import IMAGE_SETTINGS, make_cases, tiny_encoder, tiny_model, tiny_tokenizer
 
-from medprm.config import TuningSettings
 from medprm.encoding.collator import Collator, TreeCollator
 from medprm.encoding.settings import LabelSettings
 from medprm.encoding.tokens import LabelTokens
 from medprm.model.lora import apply_lora
+from medprm.model.settings import TuningSettings
 from medprm.training.arguments import training_arguments
 from medprm.training.dataset import StepDataset, build_dataset
 from medprm.training.packing import pack_dataset
