@@ -31,13 +31,13 @@ def entries(folder: Path) -> list[Path]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were decoded, in order."""
     seen: list[Path] = []
-    original = pixels.decode_image
+    original = pixels.cut_tiles
 
     def count(data: bytes, path: Path, *how: Any, **named: Any) -> object:
         seen.append(path)
         return original(data, path, *how, **named)
 
-    monkeypatch.setattr(pixels, "decode_image", count)
+    monkeypatch.setattr(pixels, "cut_tiles", count)
     return seen
 
 
