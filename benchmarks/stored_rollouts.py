@@ -18,7 +18,7 @@ from medprm.cases.jsonl import read_cases
 from medprm.cases.schema import Case, GoldStandard, Label
 from medprm.clients.journal import Journal
 from medprm.commands.annotate_cases import judge_solution
-from medprm.commands.annotators import Workshop, make_annotators, open_source
+from medprm.commands.annotators import make_annotators, open_source, workshop_of
 from medprm.config import AnnotateConfig
 
 NUM_PLANNED = 32
@@ -129,7 +129,7 @@ def draw_phantom(folder: Path, num_cases: int) -> list[CaseDraws]:
     found = []
     with ExitStack() as opened:
         journal = opened.enter_context(Journal(folder / "run" / "journal.sqlite", is_paid=False))
-        annotators = make_annotators(Workshop(config, source, folder / "run", journal, opened))
+        annotators = make_annotators(workshop_of(config, source, journal, opened), source, folder / "run")
         for item in read_cases(source.cases, require_steps=True)[:num_cases]:
             solutions = []
             for solution in item.solutions:

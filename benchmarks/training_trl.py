@@ -5,8 +5,9 @@ python benchmarks/training_trl.py --trl trl/bin/python [--json FILE]
 
 Both sides: a text model of 4 layers of width 128 with random weights, the same vocabulary, 24 cases of 8 solutions of 5
 steps, sequences of the same mean length, optimiser steps of 8 solutions, AdamW, float32, one thread, no gradient
-checkpointing. TRL groups by length and pads; here the solutions of a case stand on one tree. The text lengths are those
-of 7 tiles of 64 visual tokens. Runs alternate; each is a process of its own.
+checkpointing; each by its own Trainer, data loading and callbacks within. TRL groups by length and pads; here the
+solutions of a case stand on one tree. The text lengths are those of 7 tiles of 64 visual tokens. Runs alternate; each
+is a process of its own.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import Measured, finish, peak_rss_mib, ratio, show
+from transformers import TrainerCallback
 from workload import STEPS_PER_SOLUTION, WORDS, small_model
 
 from medprm.cases.schema import CaseSolutions, from_json
@@ -28,11 +31,11 @@ from medprm.encoding.encoder import Encoder
 from medprm.encoding.settings import EncodingSettings, LabelSettings
 from medprm.encoding.tokens import LabelTokens
 from medprm.images.settings import ImageSettings
-from medprm.model.tree_attention import use_tree_attention
-from medprm.scoring.step_scores import label_logits
+from medprm.training.arguments import training_arguments
 from medprm.training.dataset import build_dataset
-from medprm.training.loss import summed_loss
 from medprm.training.packing import pack_dataset
+from medprm.training.settings import TrainingSettings
+from medprm.training.trainer import PRMTrainer
 
 NUM_CASES, NUM_SOLUTIONS, NUM_WARM = 24, 8, 2
 PROMPT_WORDS = 240  # about 450 tokens, as 7 tiles
@@ -75,32 +78,53 @@ def make_cases() -> list[CaseSolutions]:
     return cases
 
 
+class Clock(TrainerCallback):
+    """CPU seconds at the end of every optimiser step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.seconds.append(time.process_time())
+
+
 def our_side() -> None:
-    """One pass over all cases; prints a JSON line."""
+    """One pass over all cases by our Trainer; prints a JSON line."""
     torch.set_num_threads(1)
     loaded = small_model()
     encoder = Encoder.from_settings(loaded.tokenizer, EncodingSettings(), loaded.image_tokens_per_tile)
     dataset = build_dataset(make_cases(), encoder, LabelSettings(), Path("."), ImageSettings())
-    tokens = [len(dataset.encode(index).input_ids) for index in range(len(dataset))]
     packed = pack_dataset(dataset, "tree", 1400)  # one case a row: steps of 8 solutions
     assert len(packed) == NUM_CASES, "one case a row"
-    model: Any = loaded.model.train()
-    use_tree_attention(model)
-    labels = LabelTokens.look_up(loaded.tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    seconds, num_steps = [], 0
-    for index in range(len(packed)):
-        batch = TreeCollator(2, 2)([packed[index]])
-        targets = {name: batch.pop(name) for name in ("labels", "targets", "weights")}
-        num_steps += int((targets["labels"] >= 0).sum()) * (index >= NUM_WARM)
-        loss = summed_loss(label_logits(model, batch, batch.pop("label_positions"), labels.ids), **targets)
-        (loss / len(targets["labels"][0])).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        seconds.append(time.process_time())
-    found = {"cpu_seconds": seconds[-1] - seconds[NUM_WARM - 1], "steps_labelled": num_steps}
-    print(json.dumps(found | {"mean_length": float(np.mean(tokens))}))
+    settings = TrainingSettings(
+        use_cpu=True,
+        disable_tqdm=True,
+        eval_strategy="no",
+        save_strategy="no",
+        logging_steps=1000,
+    )
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = PRMTrainer(
+            model=loaded.model.train(),
+            args=training_arguments(settings, Path(folder)),
+            train_dataset=packed,
+            data_collator=TreeCollator(2, 2),
+            label_tokens=LabelTokens.look_up(loaded.tokenizer),
+            callbacks=[clock],
+        )
+        trainer.train()
+    num_timed = len(clock.seconds) - NUM_WARM
+    lengths = [len(dataset.encode(index).input_ids) for index in range(len(dataset))]
+    found = {
+        "cpu_seconds": clock.seconds[-1] - clock.seconds[NUM_WARM - 1],
+        "steps_labelled": num_timed * NUM_SOLUTIONS * STEPS_PER_SOLUTION,
+        "mean_length": float(np.mean(lengths)),
+        "tokens": sum(len(one.tree) for index in range(len(packed)) for one in packed[index]),
+        "padding": 0,
+        "peak_rss_mib": peak_rss_mib(),
+    }
+    print(json.dumps(found))
 
 
 def write_inputs(folder: Path, mean_length: float) -> None:
@@ -141,15 +165,26 @@ def main() -> None:
         folder = Path(name)
         write_inputs(folder, run(own)["mean_length"])
         peer = [given.trl, str(Path(__file__).with_name("trl_side.py")), name]
-        pairs = [(run(peer), run(own)) for _ in range(given.runs)]
-    speed = [[one["steps_labelled"] / one["cpu_seconds"] for one in pair] for pair in pairs]
-    ratios = {"training on text 8 solutions: tree / TRL 1.13.0": float(np.median([two / one for one, two in speed]))}
+        pairs = []
+        for _ in range(given.runs):
+            pairs.append((run(peer), run(own)))
+            trl, tree = (one["steps_labelled"] / one["cpu_seconds"] for one in pairs[-1])
+            print(f"steps labelled a CPU second: TRL {trl:.1f}, tree {tree:.1f}, ratio {tree / trl:.2f}", flush=True)
     print(f"mean length: TRL {pairs[0][0]['mean_length']:.0f}, here {pairs[0][1]['mean_length']:.0f} tokens")
-    for (trl, tree), ratio in zip(speed, [two / one for one, two in speed], strict=True):
-        print(f"steps labelled a CPU second: TRL {trl:8.1f}, tree {tree:8.1f}, ratio {ratio:5.2f}")
-    print(ratios)
-    if given.json:
-        given.json.write_text(json.dumps({"ratios": ratios, "figures": pairs}, indent=2) + "\n")
+    found = {
+        "tree": as_measured([tree for _, tree in pairs]),
+        "TRL 1.13.0": as_measured([trl for trl, _ in pairs]),
+    }
+    tables = {"training on text": show("training on text, peaks are those of the whole process", found)}
+    ratios = {"training on text 8 solutions: tree / TRL 1.13.0": ratio(found, "TRL 1.13.0", "tree")}
+    finish(given, ratios, {"runs": pairs}, tables)
+
+
+def as_measured(runs: list[dict[str, float]]) -> Measured:
+    """Both sides label as many steps, so that the ratio of seconds is that of steps a second."""
+    assert len({one["steps_labelled"] for one in runs}) == 1
+    seconds, peaks = [one["cpu_seconds"] for one in runs], [one["peak_rss_mib"] for one in runs]
+    return Measured(seconds, peaks, int(runs[0]["tokens"]), int(runs[0]["padding"]))
 
 
 if __name__ == "__main__":

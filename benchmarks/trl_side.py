@@ -6,6 +6,7 @@ Prints one JSON line: CPU seconds and labelled steps of the timed optimiser step
 
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -55,6 +56,14 @@ def main(folder: Path) -> None:
     clock = Clock()
     trainer = PRMTrainer(model=model, args=settings, processing_class=tokenizer, train_dataset=rows, callbacks=[clock])
     lengths = [len(one["input_ids"]) for one in trainer.train_dataset]
+    collate, padding = trainer.data_collator, []
+
+    def counted(examples):
+        batch = collate(examples)
+        padding.append(int((batch["attention_mask"] == 0).sum()))
+        return batch
+
+    trainer.data_collator = counted
     trainer.train()
     num_timed = len(clock.seconds) - NUM_WARM
     print(
@@ -63,6 +72,9 @@ def main(folder: Path) -> None:
                 "cpu_seconds": clock.seconds[-1] - clock.seconds[NUM_WARM - 1],
                 "steps_labelled": num_timed * sizes["batch_size"] * sizes["steps_per_solution"],
                 "mean_length": sum(lengths) / len(lengths),
+                "tokens": sum(lengths),
+                "padding": sum(padding),
+                "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         )
     )

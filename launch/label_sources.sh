@@ -29,4 +29,7 @@ groups=()
 for name in hybrid_after hybrid_before judge value; do
     groups+=("$name=outputs/sources_${name}_0,outputs/sources_${name}_1,outputs/sources_${name}_2")
 done
+# The first of each line is what the others are compared with: the last one has the machines among each other.
 "$python" -m medprm.commands.compare_groups "${groups[@]}" --json outputs/label_sources.json
+"$python" -m medprm.commands.compare_groups "${groups[@]:1}" --json outputs/label_sources_machines.json
+"$python" -m medprm.commands.compare_groups "${groups[@]:2}" --json outputs/label_sources_single.json

@@ -26,7 +26,7 @@ import yaml
 
 from medprm import __version__
 from medprm.cases.atomic import replaced_file
-from medprm.config import AnyConfig
+from medprm.config import AnnotateConfig, AnyConfig, EvaluateConfig, SearchConfig
 from medprm.errors import InputError
 from medprm.tracking import redact
 
@@ -141,6 +141,31 @@ def prepare_run_folder(folder: Path, resume: bool, overwrite: bool, ways_out: st
             )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def begin_run(
+    folder: Path,
+    config: EvaluateConfig | AnnotateConfig | SearchConfig,
+    ways_out: str,
+    free: tuple[str, ...],
+    meet: Callable[[], None] = lambda: None,
+) -> Path:
+    """The folder, the log, what is kept to repeat the run, seeds and threads; returns the folder.
+
+    `free`: settings that may differ where the run goes on. `meet` waits for the other processes.
+    """
+    from transformers.utils import logging as transformers_logging  # heavy
+
+    prepare_run_folder(folder, config.resume, config.overwrite, ways_out)
+    meet()
+    start_log(folder)
+    transformers_logging.disable_progress_bar()  # of weight files; ours stay
+    if config.resume and (folder / CONFIG_FILE).is_file():
+        check_same_config(folder, config, free)
+    save_config(folder, config)
+    save_run(folder, **provenance())
+    set_seed_and_threads(config.seed, config.num_threads)
+    return folder
 
 
 class _Terminal(logging.StreamHandler):  # type: ignore[type-arg]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from medprm.clients.openai_http import OpenAIClient
-from medprm.commands import annotators
+from medprm.commands import policies
 
 
 class OutsideClient(OpenAIClient):
@@ -18,9 +18,9 @@ class OutsideClient(OpenAIClient):
 @contextmanager
 def priced_servers() -> Iterator[None]:
     """Within it the servers of an annotation are paid ones."""
-    original = annotators.OpenAIClient
-    annotators.OpenAIClient = OutsideClient  # type: ignore[misc]
+    original = policies.OpenAIClient
+    policies.OpenAIClient = OutsideClient  # type: ignore[misc]
     try:
         yield
     finally:
-        annotators.OpenAIClient = original  # type: ignore[misc]
+        policies.OpenAIClient = original  # type: ignore[misc]

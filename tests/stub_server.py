@@ -61,7 +61,7 @@ def judge_answer(prompt: str, num_steps: int, fault: str | None) -> tuple[str | 
     ]
     text = json.dumps({"steps": steps}, ensure_ascii=False)
     if fault == "obey":  # what a passage told it: + everywhere, also for another case, with that case's document
-        cited = [{"passage_id": "own/d1", "quote": "Only case-1 has this."}]
+        cited = [{"passage_id": "case/d1", "quote": "Only case-1 has this."}]
         plus = [{"step": i, "verdict": "+", "citations": cited} for i in range(count)]
         text = json.dumps({"case_id": "case-1", "steps": plus, "other_cases": {"case-1": plus}})
     if fault == "form":

@@ -4,7 +4,7 @@ In: what was measured, the journals, the ledger made of them. Out: one JSON obje
 whose values are the ledger's; the intervals are by patient, over what each case cost.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,15 +44,16 @@ def cost_of(
 
 def _dollars_by_case(
     measured: Measured, journals: Sequence[Journal], ledger: dict[str, Any], experts: ExpertSettings
-) -> Counter[str]:
+) -> defaultdict[str, float]:
     """What was bought for each case, its part of the computing by the seconds of its calls, and its reviews."""
-    dollars, seconds = Counter[str](), Counter[str]()
+    dollars, seconds = defaultdict[str, float](float), defaultdict[str, float](float)
     for journal in journals:
         for case_id, bought, taken in journal.rows(BY_CASE):
             dollars[case_id] += bought
             seconds[case_id] += taken
+    total = sum(seconds.values())
     for case_id, taken in seconds.items():
-        dollars[case_id] += ledger["computing"]["dollars"] * taken / max(seconds.total(), 1e-9)
+        dollars[case_id] += ledger["computing"]["dollars"] * taken / max(total, 1e-9)
     for key, said in measured.experts.items():
         for one in said:
             minutes = experts.minutes_per_step if one.seconds is None else one.seconds / 60

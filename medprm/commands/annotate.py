@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
 from medprm.annotation.consensus import by_chance
 from medprm.annotation.estimate import Planned, estimate_run
@@ -43,7 +42,6 @@ from medprm.commands.annotate_filters import save_counts, usable_cases, usable_s
 from medprm.commands.annotate_shards import cases_of_shard, merged_records, run_folder, shard_folders
 from medprm.commands.annotators import (
     Source,
-    Workshop,
     check_keys,
     is_paid,
     make_annotators,
@@ -52,20 +50,11 @@ from medprm.commands.annotators import (
     make_makers,
     num_at_a_time,
     open_source,
+    workshop_of,
 )
 from medprm.commands.data_source import PHANTOM_NOTE
 from medprm.config import AnnotateConfig
-from medprm.run import (
-    CONFIG_FILE,
-    RunStopped,
-    check_same_config,
-    prepare_run_folder,
-    provenance,
-    save_config,
-    save_run,
-    set_seed_and_threads,
-    start_log,
-)
+from medprm.run import RunStopped, begin_run, save_run
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +91,7 @@ def run(config: AnnotateConfig) -> Path:
         print(json.dumps(estimate(cases, config), indent=2))
         return Path(config.output_dir)
     shards = shard_folders(config, MACHINE_FILE, FREE_ON_RESUME) if config.merge_shards else []
-    folder = begin(config)
+    folder = begin_run(run_folder(config), config, WAYS_OUT, FREE_ON_RESUME)
     save_counts(folder, usable.counts)
     save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date, answers=kinds)
     logger.info("answers: %s", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
@@ -119,20 +108,6 @@ def run(config: AnnotateConfig) -> Path:
             say(folder)
         else:
             print(f"done so far: {', '.join(config.stages)}: {folder}")
-    return folder
-
-
-def begin(config: AnnotateConfig) -> Path:
-    """The folder of the results, log, seeds and threads."""
-    folder = run_folder(config)
-    prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
-    if config.resume and (folder / CONFIG_FILE).is_file():
-        check_same_config(folder, config, FREE_ON_RESUME)
-    start_log(folder)
-    transformers_logging.disable_progress_bar()
-    save_config(folder, config)
-    save_run(folder, **provenance())
-    set_seed_and_threads(config.seed, config.num_threads)
     return folder
 
 
@@ -165,7 +140,7 @@ def make_candidates(
 ) -> list[CaseSolutions]:
     """candidates.jsonl: every case with solutions."""
     with ExitStack() as opened:
-        shop = Workshop(config, source, folder, journal, opened)
+        shop = workshop_of(config, source, journal, opened)
         _, answers = make_judges(shop)
         made = with_solutions(cases, make_makers(shop), answers, config, num_at_a_time(config))
         write_cases(folder / CANDIDATES_FILE, tqdm(made, desc="solve", unit=" cases", total=len(cases)))
@@ -177,7 +152,7 @@ def label_by_machines(
 ) -> None:
     """machine.jsonl: every solution with the verdicts of judge and rollouts."""
     with ExitStack() as opened:
-        annotators = make_annotators(Workshop(config, source, folder, journal, opened))
+        annotators = make_annotators(workshop_of(config, source, journal, opened), source, folder)
         judged = JudgeCounts()
         records = judged.passing(machine_records(cases, annotators, config, num_at_a_time(config)))
         total = sum(len(item.solutions) for item in cases)

@@ -10,25 +10,18 @@ from typing import NamedTuple
 
 from medprm.annotation.answer_judge import ServerAnswerJudge
 from medprm.annotation.judging import Judge
-from medprm.annotation.local_policy import LocalPolicy
 from medprm.annotation.retrieval import EvidenceFinder, open_evidence
 from medprm.annotation.rollouts import Drawing, Policy, drawing_of
 from medprm.annotation.rule_judge import RuleJudge
 from medprm.annotation.server_judge import ServerJudge
-from medprm.annotation.server_policy import ServerPolicy
 from medprm.annotation.solutions import Maker, solution_drawing
 from medprm.cases.answers import AnswerMatcher
 from medprm.cases.folder import open_data
-from medprm.cases.schema import Case
-from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
-from medprm.clients.openai_http import OpenAIClient, secret_key
-from medprm.clients.settings import ServerSettings
+from medprm.clients.openai_http import secret_key
 from medprm.commands.phantom import ensure_phantom
+from medprm.commands.policies import Workshop, is_any_outside, local_policy, server_policy
 from medprm.config import AnnotateConfig
-from medprm.images.files import resolve_image
-from medprm.images.load import load_image, to_png_bytes
-from medprm.model.tiny import shipped_base
 from medprm.run import num_cores_of_a_process
 
 FOUND_FILE = "retrieved.sqlite"
@@ -52,24 +45,6 @@ class Annotators(NamedTuple):
     answers: AnswerMatcher
 
 
-class Workshop(NamedTuple):
-    """What every annotator is made with; `opened` closes what they hold."""
-
-    config: AnnotateConfig
-    source: Source
-    folder: Path
-    journal: Journal
-    opened: ExitStack
-
-    @property
-    def images(self) -> Callable[[Case], list[bytes]]:
-        return image_files(self.source, self.config.judge.max_image_pixels)
-
-    def client(self, server: ServerSettings) -> OpenAIClient:
-        guard = Guard(self.config.guard, self.source.image_root)
-        return OpenAIClient(server, self.config.prices, guard, self.journal, self.config.budget_dollars)
-
-
 def open_source(config: AnnotateConfig) -> Source:
     """The file that was named, or the phantom's unlabelled candidates."""
     given = dict(config.retrieval.collections)
@@ -87,7 +62,7 @@ def open_source(config: AnnotateConfig) -> Source:
 def is_paid(config: AnnotateConfig) -> bool:
     """Whether a server stands outside this site."""
     servers = [config.judge_server, config.policy_server, *config.solution_servers.values()]
-    return any(zone_of(url, config.guard.site_hosts) == "outside" for one in servers for url in one.base_urls)
+    return is_any_outside(servers, config.guard)
 
 
 def check_keys(config: AnnotateConfig) -> None:
@@ -97,10 +72,17 @@ def check_keys(config: AnnotateConfig) -> None:
             secret_key(server.api_key_env)
 
 
-def make_annotators(shop: Workshop) -> Annotators:
-    """Index, judges and policy."""
+def workshop_of(
+    config: AnnotateConfig, source: Source, journal: Journal, opened: ExitStack
+) -> Workshop[AnnotateConfig]:
+    """What the annotators of a run are made with; judge and policies are shown images of the same size."""
+    return Workshop(config, source.image_root, config.judge.max_image_pixels, journal, opened)
+
+
+def make_annotators(shop: Workshop[AnnotateConfig], source: Source, folder: Path) -> Annotators:
+    """Index, judges and policy; what is found is kept in `folder`."""
     judge, answers = make_judges(shop)
-    evidence = make_evidence(shop.config, shop.source, shop.folder)
+    evidence = make_evidence(shop.config, source, folder)
     shop.opened.callback(evidence.close)
     return Annotators(evidence, judge, make_policy(shop, drawing_of(shop.config.monte_carlo)), answers)
 
@@ -111,7 +93,7 @@ def make_evidence(config: AnnotateConfig, source: Source, folder: Path) -> Evide
     return open_evidence(config.retrieval, source.collections, indexes, folder / FOUND_FILE)
 
 
-def make_judges(shop: Workshop) -> tuple[Judge, AnswerMatcher]:
+def make_judges(shop: Workshop[AnnotateConfig]) -> tuple[Judge, AnswerMatcher]:
     """The judge of steps, and whoever compares answers; a server serves both within the limits of one client."""
     config = shop.config
     if config.judge.kind == "rule":
@@ -121,17 +103,15 @@ def make_judges(shop: Workshop) -> tuple[Judge, AnswerMatcher]:
     return ServerJudge(client, config.judge, shop.images), AnswerMatcher(config.answers, by_judge)
 
 
-def make_policy(shop: Workshop, drawing: Drawing) -> Policy:
+def make_policy(shop: Workshop[AnnotateConfig], drawing: Drawing) -> Policy:
     """The Monte Carlo policy, drawing as it is told."""
     config = shop.config
     if config.monte_carlo.policy == "server":
-        return _server_policy(shop, config.policy_server, drawing)
-    num_processes = num_sampling_processes(config)
-    policy = LocalPolicy(shipped_base(), shop.source.image_root, drawing, shop.journal, config.seed, num_processes)
-    return shop.opened.enter_context(policy)
+        return server_policy(shop, config.policy_server, drawing)
+    return local_policy(shop, drawing, num_sampling_processes(config))
 
 
-def make_makers(shop: Workshop) -> list[Maker]:
+def make_makers(shop: Workshop[AnnotateConfig]) -> list[Maker]:
     """Who makes solutions: the servers that are named for it, else the Monte Carlo policy."""
     config = shop.config
     drawings = [solution_drawing(config.solutions, config.monte_carlo, is_greedy) for is_greedy in (False, True)]
@@ -142,7 +122,7 @@ def make_makers(shop: Workshop) -> list[Maker]:
     if not config.solution_servers:
         return [maker(lambda drawing: make_policy(shop, drawing))]
     return [
-        maker(lambda drawing, server=server: _server_policy(shop, server, drawing))  # type: ignore[misc]
+        maker(lambda drawing, server=server: server_policy(shop, server, drawing))  # type: ignore[misc]
         for server in config.solution_servers.values()
     ]
 
@@ -161,18 +141,3 @@ def num_at_a_time(config: AnnotateConfig) -> int:
     servers = [config.judge_server.concurrency] if config.judge.kind == "server" else []
     servers += [one.concurrency for one in config.solution_servers.values()]
     return max(sampling, *servers) if servers else sampling
-
-
-def image_files(source: Source, max_pixels: int) -> Callable[[Case], list[bytes]]:
-    """A case's images as PNG files in memory: decoded pixels, without a header."""
-
-    def read(case: Case) -> list[bytes]:
-        files = [(resolve_image(source.image_root, image.path), image.frame) for image in case.all_images]
-        return [to_png_bytes(load_image(path, frame=frame), max_pixels) for path, frame in files]
-
-    return read
-
-
-def _server_policy(shop: Workshop, server: ServerSettings, drawing: Drawing) -> ServerPolicy:
-    config = shop.config
-    return ServerPolicy(shop.client(server), drawing, shop.images, config.seed, config.answers.kind)

@@ -10,21 +10,21 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from medprm.cases.atomic import replaced_file
 from medprm.cases.folder import DESCRIPTION, SPLITS, open_data
 from medprm.cases.jsonl import read_cases
-from medprm.cases.schema import Case, CaseSolutions
+from medprm.cases.png_files import png_files
+from medprm.cases.schema import CaseSolutions
 from medprm.cases.stored import ChainedCases
 from medprm.commands.data_source import PHANTOM_NOTE
 from medprm.errors import InputError
 from medprm.evaluation.data_card import describe_cases
 from medprm.evaluation.data_card_page import example_of, format_card, pick_examples, write_page
 from medprm.evaluation.hub import write_hub
-from medprm.images.files import resolve_image
-from medprm.images.load import load_image, to_png_bytes
 
 EXAMPLE_PIXELS = 320
 CONTENT_NOTE = (
@@ -81,13 +81,7 @@ def write_html(
     path: Path, found: Described, cases: Sequence[CaseSolutions], card: Mapping[str, object], num_examples: int
 ) -> None:
     """The page with so many examples."""
-
-    def image_png(case: Case) -> list[bytes]:
-        return [
-            to_png_bytes(load_image(resolve_image(found.image_root, one.path), frame=one.frame), EXAMPLE_PIXELS)
-            for one in case.all_images
-        ]
-
+    image_png = partial(png_files, root=found.image_root, max_side=EXAMPLE_PIXELS)
     examples = [example_of(item, number, image_png) for item, number in pick_examples(cases, num_examples)]
     is_phantom = all(item.case.metadata.source == "phantom" for item in cases)
     notes = [PHANTOM_NOTE] * is_phantom + [CONTENT_NOTE] * bool(examples and not is_phantom)

@@ -220,7 +220,7 @@ def _settings_that_take(section: type | None, value: str) -> list[str]:
     found = []
     for one in fields(section) if is_dataclass(section) else ():
         with suppress(InputError):
-            if one.type is str and section(**{one.name: value}):
+            if section is not None and one.type is str and section(**{one.name: value}):
                 found.append(one.name)
     return found
 

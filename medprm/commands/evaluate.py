@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.utils import logging as transformers_logging
 
 from medprm.cases.folder import DataFolder
+from medprm.cases.png_files import png_files
 from medprm.cases.schema import Case, CaseSolutions
 from medprm.clients.guard import Guard
 from medprm.clients.uploads import Uploads
 from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_source, read_splits
 from medprm.commands.score_split import score_split
+from medprm.commands.scorers import find_checkpoint, load_scorer
 from medprm.config import EvaluateConfig
 from medprm.errors import InputError
 from medprm.evaluation.calibration import fit_all
@@ -34,33 +35,19 @@ from medprm.evaluation.scored import ScoredSolution, write_scored
 from medprm.evaluation.steps import judged_steps
 from medprm.evaluation.table import format_table
 from medprm.evaluation.tables import number_tables
-from medprm.images.files import resolve_image
-from medprm.images.load import load_image, to_png_bytes
-from medprm.model.attention import resolve_attention
-from medprm.model.loading import load_checkpoint
 from medprm.run import (
-    CONFIG_FILE,
-    check_same_config,
+    begin_run,
     is_first_process,
     joined_processes,
-    local_rank,
     num_cores_of_a_process,
     num_processes,
-    prepare_run_folder,
     process_rank,
-    provenance,
     read_run,
-    save_config,
     save_run,
-    set_seed_and_threads,
-    start_log,
 )
-from medprm.scoring.calibration import load_calibration, save_calibration
+from medprm.scoring.calibration import save_calibration
 from medprm.scoring.engine import Share
 from medprm.scoring.kept_rows import RowFile
-from medprm.scoring.precision import resolve_dtype
-from medprm.scoring.scorer import StepScorer
-from medprm.scoring.step_token import SYSTEM, StepTokenScorer
 from medprm.tracking import start_tracking, tracker_url
 
 logger = logging.getLogger(__name__)
@@ -84,7 +71,8 @@ def run(config: EvaluateConfig) -> Path:
         checkpoint = find_checkpoint(config)
         if config.orm is not None and not Path(config.orm).is_file():
             raise InputError(f"orm={config.orm}: no such file; expected the scored.jsonl of a run with labels=outcome")
-        folder = begin(config, meet)
+        results = Path(config.output_dir) / result_name(config)
+        folder = begin_run(results, config, WAYS_OUT, FREE_ON_RESUME, meet)
         data = open_data_together(config, meet)
         splits = limit(read_splits(data), config.max_cases)
         test = splits.get("test") or data.split("test")
@@ -92,7 +80,7 @@ def run(config: EvaluateConfig) -> Path:
             test = permute_input(test, config.permute, config.seed)
         source = describe_source(data, splits)
         save_run(folder, checkpoint=str(checkpoint), data=source)
-        scorer = load_scorer(checkpoint, config)
+        scorer = load_scorer(checkpoint, config.scoring, config.tiles, config.blank)
         scored_in = {"device": scorer.device.type, "dtype": str(scorer.model.dtype).removeprefix("torch.")}
         save_run(folder, scored_in=scored_in)
         named, share = identity(checkpoint, source["hash"], scored_in, config), Share(process_rank(), num_processes())
@@ -215,38 +203,10 @@ def track(
     tracker.finish()
 
 
-def find_checkpoint(config: EvaluateConfig) -> str:
-    """The folder of the checkpoint, or a hub id as it was given."""
-    if config.checkpoint is not None:
-        return config.checkpoint
-    found = Path(config.output_dir) / "checkpoint"
-    if not found.is_dir():
-        raise InputError(
-            f"{found}: no checkpoint; train first (python train.py run_name={config.run_name}), "
-            "or give checkpoint=FOLDER"
-        )
-    return str(found)
-
-
 def result_name(config: EvaluateConfig) -> str:
     """The controls get folders of their own beside the evaluation."""
     parts = ([f"permuted_{config.permute}"] if config.permute else []) + [f"blank_{one}" for one in config.blank or []]
     return config.name or "_".join(parts) or "evaluation"
-
-
-def begin(config: EvaluateConfig, meet: Callable[[], None]) -> Path:
-    """The folder of the results, log, seeds and threads."""
-    folder = Path(config.output_dir) / result_name(config)
-    prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
-    meet()
-    start_log(folder)
-    transformers_logging.disable_progress_bar()  # of weight files; ours stay
-    if config.resume and (folder / CONFIG_FILE).is_file():
-        check_same_config(folder, config, FREE_ON_RESUME)
-    save_config(folder, config)
-    save_run(folder, **provenance())
-    set_seed_and_threads(config.seed, config.num_threads)
-    return folder
 
 
 def limit(splits: Mapping[str, Sequence[CaseSolutions]], max_cases: int | None) -> dict[str, list[CaseSolutions]]:
@@ -279,45 +239,9 @@ def permute_input(cases: Sequence[CaseSolutions], what: str, seed: int) -> list[
     return permuted
 
 
-def load_scorer(checkpoint: str, config: EvaluateConfig) -> StepScorer | StepTokenScorer:
-    """The checkpoint as a scorer, on the device and in the precision asked for; each process has a GPU of its own."""
-    settings = config.scoring
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise InputError("scoring.device=cuda but there is no GPU; choose auto or cpu")
-    dtype = resolve_dtype(settings.dtype, device)
-    attention = resolve_attention(settings.attn_implementation, device == "cuda", dtype != "float32")
-    if device == "cuda":
-        device = f"cuda:{local_rank()}"
-    loaded = load_checkpoint(checkpoint, dtype=dtype, device=device, attn_implementation=attention)
-    logger.info("scoring with %s on %s in %s", checkpoint, device, dtype)
-    if settings.protocol == "medprm_reward":
-        if config.blank:
-            raise InputError("blank with scoring.protocol=medprm_reward: that model's prompt is fixed; leave it out")
-        system = SYSTEM
-        if settings.system_prompt is None:
-            logger.warning("the system prompt is in our words; scoring.system_prompt=FILE gives the published one")
-        else:
-            system = Path(settings.system_prompt).read_text(encoding="utf-8").strip()
-        return StepTokenScorer(loaded, checkpoint, settings.max_row_tokens, system)
-    return StepScorer.from_loaded(
-        *(loaded, checkpoint, settings.max_row_tokens, config.blank, settings.tree_attention, config.tiles),
-        load_calibration(checkpoint) if settings.calibration == "saved" else None,
-    )
-
-
 def image_reader(cases: Mapping[str, Case], root: Path) -> Callable[[str], list[bytes]]:
     """A case's images as PNG files in memory, for the report."""
-
-    def read(case_id: str) -> list[bytes]:
-        return [
-            to_png_bytes(load_image(resolve_image(root, image.path), frame=image.frame), REPORT_IMAGE_PIXELS)
-            for image in cases[case_id].all_images
-        ]
-
-    return read
+    return lambda case_id: png_files(cases[case_id], root, REPORT_IMAGE_PIXELS)
 
 
 def report_notes(config: EvaluateConfig) -> list[str]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
 from medprm.annotation.settings import ExpertSettings, JudgeSettings
+from medprm.cases.png_files import png_files
 from medprm.cases.schema import Case
 from medprm.clients.chat import Unanswered
 from medprm.clients.guard import Guard, zone_of
@@ -26,7 +27,7 @@ from medprm.clients.journal import Journal
 from medprm.clients.limits import BudgetSpent
 from medprm.clients.openai_http import OpenAIClient
 from medprm.clients.settings import ModelPrice, PriceSettings, ServerSettings
-from medprm.commands.evaluate import image_reader
+from medprm.commands.evaluate import REPORT_IMAGE_PIXELS
 from medprm.commands.report import Evaluated, open_evaluated
 from medprm.errors import InputError
 from medprm.evaluation.judge_selector import JudgeSelector, Rated, write_ratings
@@ -53,13 +54,15 @@ def rate(given: argparse.Namespace) -> None:
     evaluated = open_evaluated(given.folder, None)
     if evaluated.cases is None:
         raise InputError(f"{given.folder}: its records cannot be opened ({evaluated.why}); a judge needs the cases")
+    assert evaluated.image_root is not None, "it is known where the cases are"
     guard = Guard(evaluated.guard, evaluated.image_root)
     prices = PriceSettings(models={given.model: ModelPrice(given.input_price, given.output_price)})
     server = ServerSettings([given.url], given.model, given.key_env, given.concurrency)
     is_paid = zone_of(given.url, evaluated.guard.site_hosts) == "outside"
     with Journal(given.folder / "judge_journal.sqlite", is_paid) as journal:
         client = OpenAIClient(server, prices, guard, journal, given.budget_dollars)
-        selector = JudgeSelector(client, JudgeSettings(kind="server"), _images(evaluated))
+        images = partial(png_files, root=evaluated.image_root, max_side=REPORT_IMAGE_PIXELS)
+        selector = JudgeSelector(client, JudgeSettings(kind="server"), images)
         rated = list(_rate_all(selector, evaluated, given.concurrency))
         write_ratings(given.folder / RATINGS_FILE, rated)
         work = Work(len({one.case_id for one in rated}), len(rated), 0, 0, 0)
@@ -80,12 +83,6 @@ def _rate_all(selector: JudgeSelector, evaluated: Evaluated, num_at_a_time: int)
 
 def _rate_case(selector: JudgeSelector, cases: dict[str, Case], group: Sequence[ScoredSolution]) -> list[Rated]:
     return selector.rate(cases[group[0].case_id], [(one.solution_id, one.step_texts) for one in group])
-
-
-def _images(evaluated: Evaluated):
-    assert evaluated.cases is not None and evaluated.image_root is not None
-    read = image_reader(evaluated.cases, evaluated.image_root)
-    return lambda case: read(case.case_id)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,41 +17,26 @@ from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
 from medprm.annotation.ledger import Work, make_ledger, write_ledger
-from medprm.annotation.local_policy import LocalPolicy
 from medprm.annotation.rollouts import Drawing, Policy
-from medprm.annotation.server_policy import ServerPolicy
 from medprm.annotation.settings import ExpertSettings
 from medprm.cases.answers import AnswerMatcher
 from medprm.cases.atomic import replaced_file
 from medprm.cases.schema import Case
 from medprm.cases.steps import split_steps
-from medprm.clients.guard import Guard, zone_of
 from medprm.clients.journal import Journal
-from medprm.clients.openai_http import OpenAIClient
 from medprm.commands.data_source import PHANTOM_NOTE, describe_source, open_source
-from medprm.commands.evaluate import REPORT_IMAGE_PIXELS, find_checkpoint, load_scorer
-from medprm.config import EvaluateConfig, SearchConfig
+from medprm.commands.evaluate import REPORT_IMAGE_PIXELS
+from medprm.commands.policies import Workshop, is_any_outside, local_policy, server_policy
+from medprm.commands.scorers import find_checkpoint, load_scorer
+from medprm.config import SearchConfig
 from medprm.errors import InputError
 from medprm.evaluation.search import Pool, at_equal_tokens, search
 from medprm.evaluation.search_table import Outcome, as_row, search_numbers, search_table
 from medprm.evaluation.votes import normalise_answer
-from medprm.images.files import resolve_image
-from medprm.images.load import load_image, to_png_bytes
 from medprm.model.lessons import STEP_SEPARATOR
-from medprm.model.tiny import shipped_base
-from medprm.run import (
-    CONFIG_FILE,
-    check_same_config,
-    prepare_run_folder,
-    provenance,
-    save_config,
-    save_run,
-    set_seed_and_threads,
-    start_log,
-)
+from medprm.run import begin_run, save_run
 from medprm.scoring.aggregate import AGGREGATORS, DEFAULT_AGGREGATION
 from medprm.scoring.rows import Candidates
 from medprm.scoring.scorer import StepScorer
@@ -79,51 +64,35 @@ class Tools(NamedTuple):
 
 def run(config: SearchConfig) -> Path:
     """Search as the settings say; returns the folder of the results."""
-    evaluated = EvaluateConfig(
-        output_dir=config.output_dir, checkpoint=config.checkpoint, scoring=config.scoring, tiles=config.tiles
-    )
-    checkpoint = find_checkpoint(evaluated)
-    folder = begin(config)
+    checkpoint = find_checkpoint(config)
+    folder = begin_run(Path(config.output_dir) / config.name, config, WAYS_OUT, FREE_ON_RESUME)
     data = open_source(config.data, Path(config.output_dir).parent)
     cases = [item.case for item in data.split(config.split, require_steps=False)[: config.max_cases]]
     answers = AnswerMatcher(config.answers)
     if answers.check(cases).get("without a reference answer"):
         raise InputError("some cases have no reference answer (gold_standard); a search cannot be measured on them")
     save_run(folder, checkpoint=checkpoint, data=describe_source(data, {}), num_cases=len(cases))
-    scorer = load_scorer(checkpoint, evaluated)
+    scorer = load_scorer(checkpoint, config.scoring, config.tiles)
     assert isinstance(scorer, StepScorer), "SearchConfig refuses other protocols"
     aggregation = config.search.aggregation or scorer.prm.get("aggregation", DEFAULT_AGGREGATION)
     with ExitStack() as opened:
-        journal = opened.enter_context(Journal(folder / "journal.sqlite", is_paid=_is_paid(config)))
+        is_paid = is_any_outside([config.policy_server], config.guard)
+        journal = opened.enter_context(Journal(folder / "journal.sqlite", is_paid))
         batcher = opened.enter_context(Batcher(scorer, max_cases=8, max_wait_ms=2.0, max_waiting=1024))
 
         def score(case: Case, solutions: Sequence[Sequence[str]]) -> list[list[float]]:
             return batcher.submit(Candidates(case, solutions), data.image_root).result()
 
-        policies = [make_policy(config, data.image_root, journal, opened, is_step) for is_step in (True, False)]
-        tools = Tools(policies[0], policies[1], score, answers, aggregation)
+        shop = Workshop(config, data.image_root, REPORT_IMAGE_PIXELS, journal, opened)
+        tools = Tools(make_policy(shop, is_step=True), make_policy(shop, is_step=False), score, answers, aggregation)
         outcomes = solve_all(cases, tools, config)
         report(folder, outcomes, journal, len(cases), config)
     return folder
 
 
-def begin(config: SearchConfig) -> Path:
-    """The folder of the results, log, seeds and threads."""
-    folder = Path(config.output_dir) / config.name
-    prepare_run_folder(folder, config.resume, config.overwrite, WAYS_OUT)
-    start_log(folder)
-    transformers_logging.disable_progress_bar()
-    if config.resume and (folder / CONFIG_FILE).is_file():
-        check_same_config(folder, config, FREE_ON_RESUME)
-    save_config(folder, config)
-    save_run(folder, **provenance())
-    set_seed_and_threads(config.seed, config.num_threads)
-    return folder
-
-
-def make_policy(config: SearchConfig, root: Path, journal: Journal, opened: ExitStack, is_step: bool) -> Policy:
+def make_policy(shop: Workshop[SearchConfig], is_step: bool) -> Policy:
     """The policy, drawing one step at a time or whole solutions."""
-    settings = config.search
+    settings = shop.config.search
     drawing = Drawing(
         settings.temperature,
         settings.max_step_tokens if is_step else settings.max_solution_tokens,
@@ -132,11 +101,8 @@ def make_policy(config: SearchConfig, root: Path, journal: Journal, opened: Exit
         stop=STEP_SEPARATOR if is_step else None,
     )
     if settings.policy == "tiny":
-        return opened.enter_context(LocalPolicy(shipped_base(), root, drawing, journal, config.seed, num_processes=1))
-    client = OpenAIClient(
-        config.policy_server, config.prices, Guard(config.guard, root), journal, config.budget_dollars
-    )
-    return ServerPolicy(client, drawing, partial(_case_images, root=root), config.seed, config.answers.kind)
+        return local_policy(shop, drawing, num_processes=1)
+    return server_policy(shop, shop.config.policy_server, drawing)
 
 
 def solve_all(cases: Sequence[Case], tools: Tools, config: SearchConfig) -> list[Outcome]:
@@ -217,15 +183,6 @@ def report(folder: Path, outcomes: Sequence[Outcome], journal: Journal, num_case
     write_ledger(folder, make_ledger([journal], work, ExpertSettings(), {"date": config.prices.date}), [journal])
     print(search_table(numbers))
     print(f"numbers: {folder / 'search.json'}\nledger:  {folder / 'ledger.json'}")
-
-
-def _case_images(case: Case, root: Path) -> list[bytes]:
-    files = [(resolve_image(root, image.path), image.frame) for image in case.all_images]
-    return [to_png_bytes(load_image(path, frame=frame), REPORT_IMAGE_PIXELS) for path, frame in files]
-
-
-def _is_paid(config: SearchConfig) -> bool:
-    return any(zone_of(url, config.guard.site_hosts) == "outside" for url in config.policy_server.base_urls)
 
 
 if __name__ == "__main__":

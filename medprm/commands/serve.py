@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from transformers.utils import logging as transformers_logging
 
 from medprm.clients.guard import Guard
-from medprm.commands.evaluate import load_scorer
-from medprm.config import EvaluateConfig, ServeConfig
+from medprm.commands.scorers import load_scorer
+from medprm.config import ServeConfig
 from medprm.errors import InputError
 from medprm.scoring.scorer import StepScorer
 from medprm.serving.app import create_app
@@ -35,9 +35,7 @@ def run(config: ServeConfig) -> None:
         torch.set_num_threads(config.num_threads)
     if config.checkpoint is None:
         raise InputError("checkpoint is null; give checkpoint=FOLDER, such as outputs/cxr/checkpoint")
-    # The same way to a model as evaluate's; a service has no run.
-    as_evaluated = EvaluateConfig(checkpoint=config.checkpoint, scoring=config.scoring, tiles=config.tiles)
-    scorer = load_scorer(config.checkpoint, as_evaluated)
+    scorer = load_scorer(config.checkpoint, config.scoring, config.tiles)
     assert isinstance(scorer, StepScorer), "ServeConfig refuses other protocols"
     listening = listen(config.serving.host, config.serving.port)
     root = config.serving.data_root

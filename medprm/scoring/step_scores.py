@@ -1,8 +1,8 @@
 """The model's logits of the label tokens at the label positions, and P(+) from them.
 
 The one forward that training and scoring share. Axes: B rows, T tokens, S steps, K label tokens, V vocabulary. No
-other logits are computed unless the loss is to be over the whole vocabulary: hidden states are taken at the label positions (`logits_to_keep`), and of the output head
-only the rows of the label tokens are used.
+other logits are computed unless the loss is to be over the whole vocabulary: hidden states are taken at the label
+positions (`logits_to_keep`), and of the output head only the rows of the label tokens are used.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -84,11 +84,12 @@ def pair_agreements(tables: Sequence[Confusion], num_bootstrap: int = 2000, seed
     samples, counts = [one.counts for one in kept], [one.num_units for one in kept]
     of_each = [estimate_many(one, samples, counts, num_bootstrap, seed) for one in (_raw_agreement, _kappa, _ac1)]
     estimates = zip(*of_each, strict=True)
-    nothing = (Estimate(float("nan"), float("nan"), float("nan"), 0),) * 3
-    return [
-        PairAgreement(*(next(estimates) if one.num_units else nothing), one.num_left_out, len(one.counts))
-        for one in tables
-    ]
+    nothing = Estimate(float("nan"), float("nan"), float("nan"), 0)
+    found = []
+    for one in tables:
+        raw, kappa, ac1 = next(estimates) if one.num_units else (nothing, nothing, nothing)
+        found.append(PairAgreement(raw, kappa, ac1, one.num_left_out, len(one.counts)))
+    return found
 
 
 def _shares(sums: np.ndarray) -> np.ndarray:

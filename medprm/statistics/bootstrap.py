@@ -138,11 +138,10 @@ def estimate_many(
 def _intervals(values: np.ndarray, resampled: np.ndarray, counts: Sequence[int]) -> list[Estimate]:
     """`interval` of many values (B,) with their resampled values (R, B)."""
     is_whole = np.isfinite(values) & np.isfinite(resampled).all(axis=0)
-    whole = np.flatnonzero(is_whole)
+    whole = np.flatnonzero(is_whole).tolist()
     bounds = np.percentile(resampled[:, whole], PERCENTILES, axis=0).T if len(whole) else ()
     found = {
-        int(k): Estimate(float(values[k]), float(a), float(b), counts[k])
-        for k, (a, b) in zip(whole, bounds, strict=True)
+        k: Estimate(float(values[k]), float(a), float(b), counts[k]) for k, (a, b) in zip(whole, bounds, strict=True)
     }
     for k in np.flatnonzero(~is_whole).tolist():
         found[k] = interval(float(values[k]), resampled[:, k], counts[k])

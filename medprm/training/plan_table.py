@@ -48,8 +48,8 @@ def _memory_text(plan: Mapping[str, Any]) -> str:
     lines += [
         f"activations* {used['without_checkpointing']:.2f} without checkpointing, "
         f"{used['with_checkpointing']:.2f} with it",
-        f"logits* {logits['at_label_positions']:.2g} at the label positions; of all tokens at every position they would take "
-        f"{logits['if_at_every_position']:.2f}",
+        f"logits* {logits['at_label_positions']:.2g} at the label positions; of all tokens at every position they "
+        f"would take {logits['if_at_every_position']:.2f}",
     ]
     return "\n".join(lines)
 

@@ -102,8 +102,8 @@ class PackingSettings:
 class TrainingSettings:
     """How the weights are optimised."""
 
-    # What a label token is weighed against: label_tokens (each other, as in scoring) or full_vocabulary (every token, as
-    # language models are trained; computes every row of the output head at the label positions).
+    # What a label token is weighed against: label_tokens (each other, as in scoring) or full_vocabulary (every token,
+    # as language models are trained; computes every row of the output head at the label positions).
     loss: str = "label_tokens"
 
     # Passes over the training set [epochs]; max_steps, where positive, decides instead.

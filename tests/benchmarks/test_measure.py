@@ -49,5 +49,5 @@ def test_the_head_takes_a_small_part_of_the_memory_where_it_is_frozen() -> None:
         )
         for is_trained in (False, True)
     )
-    assert frozen >= 8  # measured 20
+    assert frozen >= 8  # measured 16.7, and 5.7 where trained
     assert trained < frozen / 2

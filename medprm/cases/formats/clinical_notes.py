@@ -3,7 +3,8 @@
 MEDEC (abachaa/MEDEC, CC BY 4.0): `Sentences` numbers the sentences of a note from 0; lines without the next number
 belong to the sentence before them. At most one sentence of a note is wrong (`Error Sentence ID`, -1 for none) and all
 others are as they were written, so every sentence has a label. Rows without text (the UW part, which needs an
-agreement) are refused and counted.
+agreement) are refused and counted. Most vignettes are there twice, with an error and without or with another one:
+`patient_id` is the vignette, so that splits and intervals go by it.
 PRM-Clinic (hanyin88/prm-clinic, MIT): notes in problems and steps, each step + or -. The problem's name opens its first
 step, as in the notes; scores of problems and of completeness are kept beside the steps. The two files of the
 verification tasks hold of each dialogue the gold note and several with errors put in: candidates of one case, of which
@@ -13,10 +14,13 @@ the gold one is right.
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from medprm.cases.formats.labels import SIGNS, ruled_steps
-from medprm.cases.formats.reading import Labelled, Unusable, file_of, split_of
+from medprm.cases.formats.reading import Labelled, Unusable, file_of, read_solutions, split_of
+from medprm.cases.formats.vignettes import first_of_vignette
+from medprm.cases.reading import Reading
 from medprm.cases.rows import Row
 from medprm.cases.schema import Case, ClinicalContext, GoldStandard, Label, Metadata, Solution
 
@@ -28,6 +32,18 @@ MEDEC_QUESTION = "Which sentence of this clinical note is wrong, if any?"
 PRM_CLINIC_QUESTION = "Write the assessment and plan for the conversation between doctor and patient."
 NUMBERED = re.compile(r"(\d+)(?: (.*))?$", re.DOTALL)
 NO_ERROR = -1
+
+
+def load_medec(path: Path) -> Reading:
+    """The notes of a file or folder, each with its vignette as the patient."""
+    reading = read_solutions(path, MEDEC_FILES, read_medec)
+    firsts = first_of_vignette([item.solutions[0].step_texts for item in reading.cases])
+    names = [f"{reading.cases[first].case.case_id}_vignette" for first in firsts]
+    cases = [
+        item._replace(case=item.case.model_copy(update={"patient_id": name}))
+        for item, name in zip(reading.cases, names, strict=True)
+    ]
+    return reading._replace(cases=cases)
 
 
 def read_medec(row: Row, _left_out: Counter[str]) -> Iterator[Labelled]:

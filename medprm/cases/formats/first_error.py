@@ -168,11 +168,11 @@ def _is_correct(row: Row, name: str) -> bool:
 def _case(source: str, question: str, truth: str | None, licence: str | None, part: str | None = None) -> Case:
     """`part`: the split of the set that the question is of; one question in two of them is two cases."""
     prefix = source.casefold().replace("-", "_")
-    extra = {"data_source": part} if part else None
+    named: dict[str, Any] = {"extra": {"data_source": part}} if part else {}
     return Case(
         case_id=question_id(prefix, question, truth, *([part] if part else [])),
         modality="text",
-        metadata=Metadata(source=source, licence=licence, split="test", **({"extra": extra} if extra else {})),
+        metadata=Metadata(source=source, licence=licence, split="test", **named),
         question=question,
         gold_standard=GoldStandard(answer=truth) if truth else None,
     )

@@ -114,8 +114,7 @@ FORMATS: dict[str, StepFormat] = {
         first_error.REASONEVAL_FILES, index_base=1, read_row=first_error.read_reasoneval,
     ),
     "medec": StepFormat(
-        "MEDEC", "CC BY 4.0", "the one wrong sentence, -1 for none", clinical_notes.MEDEC_FILES, index_base=0,
-        read_row=clinical_notes.read_medec,
+        "MEDEC", "CC BY 4.0", "the one wrong sentence, -1 for none", index_base=0, read=clinical_notes.load_medec,
     ),
     "prm_clinic": StepFormat(
         "PRM-Clinic", "MIT", "+ / - of steps, problems and completeness", clinical_notes.PRM_CLINIC_FILES,

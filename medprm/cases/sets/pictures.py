@@ -1,10 +1,11 @@
 """Questions about medical pictures: VQA-RAD as deposited, SLAKE, PathVQA."""
 
 from functools import partial
+from typing import Any
 
 from medprm.cases.reading import Reading
 from medprm.cases.rows import Row, read_rows
-from medprm.cases.schema import Case, CaseSolutions, Modality, SplitName
+from medprm.cases.schema import Case, CaseSolutions, Image, Modality, SplitName
 from medprm.cases.sets.origin import Origin, Unfit
 from medprm.cases.sets.questions import closed_options, question_case
 
@@ -21,21 +22,15 @@ def read_vqa_rad_full(origin: Origin) -> Reading:
 
 
 def _vqa_rad_case(origin: Origin, row: Row, folder: str) -> Case:
-    organ, name, answer = (
-        row.choice("image_organ", tuple(VQA_RAD_MODALITIES)),
-        row.text("image_name"),
-        row.word("answer"),
-    )
-    return question_case(
+    organ, name = row.choice("image_organ", tuple(VQA_RAD_MODALITIES)), row.text("image_name")
+    return _picture_case(
         "VQA-RAD",
         "CC0 1.0; images from MedPix",
         f"vqa_rad_{row.word('qid')}",
-        row.text("question"),
-        answer=answer,
-        options=closed_options(answer),
-        modality=VQA_RAD_MODALITIES[organ],
-        images=[origin.image(f"{folder}/{name}")],
+        row,
+        origin.image(f"{folder}/{name}"),
         patient_id=f"vqa_rad_{name.rsplit('.', 1)[0]}",
+        modality=VQA_RAD_MODALITIES[organ],
         extra={
             "organ": organ,
             "answer_type": row.text("answer_type").strip(),
@@ -55,19 +50,16 @@ def read_slake(origin: Origin) -> Reading:
 
 def slake_case(origin: Origin, row: Row, split: SplitName) -> Case:
     """One question of SLAKE with its image."""
-    kind, place, answer = row.text("modality"), row.text("location"), row.word("answer")
+    kind, place = row.text("modality"), row.text("location")
     is_chest_film = kind == "X-Ray" and place == "Lung"
-    modality: Modality = "chest_xray" if is_chest_film else "ct_scan" if kind == "CT" else "other"
-    return question_case(
+    return _picture_case(
         "SLAKE",
         "CC BY 4.0",
         f"slake_{row.integer('qid')}",
-        row.text("question"),
-        answer=answer,
-        options=closed_options(answer),
-        modality=modality,
-        images=[origin.image(f"imgs/{row.text('img_name')}")],
+        row,
+        origin.image(f"imgs/{row.text('img_name')}"),
         patient_id=f"slake_{row.integer('img_id')}",
+        modality="chest_xray" if is_chest_film else "ct_scan" if kind == "CT" else "other",
         split=split,
         extra={
             "modality": kind,
@@ -92,18 +84,24 @@ def read_pathvqa(origin: Origin) -> Reading:
 
 
 def _pathvqa_case(origin: Origin, row: Row, word: str, split: SplitName) -> Case:
-    image, answer = origin.embedded(row, "image"), row.word("answer")
+    image = origin.embedded(row, "image")
     if image is None:
         raise Unfit("no image")
-    return question_case(
+    return _picture_case(
         "PathVQA",
         "MIT; pictures from textbooks",
         f"pathvqa_{word}_{row.fields['number']}",
-        row.text("question"),
-        answer=answer,
-        options=closed_options(answer),
-        modality="pathology",
-        images=[image],
+        row,
+        image,
         patient_id=f"pathvqa_{image.path.rsplit('/', 1)[-1].split('.')[0]}",
+        modality="pathology",
         split=split,
     )
+
+
+def _picture_case(source: str, licence: str, case_id: str, row: Row, image: Image, **known: Any) -> Case:
+    """The row's question about one picture; `known` is what else `question_case` is told."""
+    answer = row.word("answer")
+    options = closed_options(answer)
+    question = row.text("question")
+    return question_case(source, licence, case_id, question, answer=answer, options=options, images=[image], **known)

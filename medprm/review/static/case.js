@@ -177,8 +177,7 @@ async function deliver(turn, body) {
 
 function received(step, state) {
   saved.set(step, state);
-  refused.delete(step);
-  showState(step);
+  if (refused.delete(step)) showState(step);
   if (refused.size) sayUnsaved();
   else if (underWay <= 1 && !pauses.size) saying("saved");
 }

@@ -7,6 +7,7 @@ import pytest
 
 from medprm.cases.formats.clinical_notes import merge_sentences
 from medprm.cases.formats.table import load_format
+from medprm.cases.formats.vignettes import first_of_vignette
 from medprm.cases.parsing import RecordError
 from medprm.cases.reading import Reading
 
@@ -33,6 +34,19 @@ def test_a_line_with_a_number_out_of_turn_continues_its_sentence(tmp_path: Path)
     assert (wrong.labels, wrong.is_correct) == (["correct", "incorrect", "correct"], False)
     assert (right.labels, right.is_correct) == (["correct"] * 3, True)
     assert {item.case.metadata.split for item in reading.cases} == {"test"}
+
+
+def test_versions_of_a_vignette_are_one_patient(tmp_path: Path) -> None:
+    right = ROW | NO_ERROR | {"Sentences": "0 A b.\n1 He takes 12 mg.\n2 End."}
+    other = ROW | NO_ERROR | {"Sentences": "0 She c.\n1 No drugs.\n2 End."}
+    rows = [row | {"Text ID": f"ms-val-{place}"} for place, row in enumerate((ROW, other, right))]
+    patients = [item.case.patient_id for item in read(tmp_path, *rows).cases]
+    assert patients == ["medec_ms-val-0_vignette", "medec_ms-val-1_vignette", "medec_ms-val-0_vignette"]
+
+
+def test_notes_of_one_vignette_also_through_others() -> None:
+    assert first_of_vignette(["abcd", "xyzw", "cdef", "efgh", "x"]) == [0, 1, 0, 0, 1]
+    assert first_of_vignette(["abcde", "abxyz"]) == [0, 1]
 
 
 def test_rows_without_text_are_refused_and_counted(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from medprm.cases.formats.table import load_format
 from medprm.cases.reading import Reading
+from medprm.cases.splits import SHARES, split_by_patient
 
 EXPECTED = {
     # folder: cases, solutions read, kept, labels
@@ -94,6 +95,20 @@ def test_medecs_sentence_ids_count_from_0(
     wrong = [step for step in solution.solution_steps if step.label == "incorrect"]
     assert [(step.step_id, step.content) for step in wrong] == ([] if place is None else [(place, sentence)])
     assert solution.is_correct is (place is None)
+
+
+def test_medecs_versions_of_a_vignette_stay_together(real_data: Path) -> None:
+    reading = read_once("medec", real_data / "prm_medec")
+    sizes = Counter(item.case.patient_id for item in reading.cases)
+    assert Counter(sizes.values()) == {2: 249, 1: 76}
+    splits = split_by_patient(reading.cases, SHARES, 0)
+    known = {text for item in splits["train"] for one in item.solutions for text in one.step_texts}
+    repeated = [
+        sum(text in known for text in one.step_texts) / len(one.step_texts)
+        for item in splits["test"]
+        for one in item.solutions
+    ]
+    assert max(repeated) < 0.7, "by note, half of the test notes have most of their sentences in training"
 
 
 def test_prm_clinics_steps_keep_their_problem(real_data: Path) -> None:
