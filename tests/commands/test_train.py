@@ -25,9 +25,9 @@ from medprm.cases.schema import CaseSolutions, Solution
 from medprm.commands import train
 from medprm.commands.entry import run_verb
 from medprm.config import LabelledSettings, TrackingSettings
+from medprm.encoding import pixels
 from medprm.encoding.settings import EncodingSettings, LabelSettings, TileSettings
 from medprm.errors import InputError
-from medprm.images import tile_files
 from medprm.model import tree_attention
 from medprm.model.loading import load_checkpoint
 from medprm.model.settings import TuningSettings
@@ -158,7 +158,7 @@ def test_the_choice_on_validation_has_the_tiles_and_the_attention_of_training(
     base: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[Path] = []
-    original = tile_files.decode_image
+    original = pixels.cut_tiles
 
     def count(data: bytes, path: Path, *how: Any, **named: Any) -> object:
         decoded.append(path)
@@ -167,7 +167,7 @@ def test_the_choice_on_validation_has_the_tiles_and_the_attention_of_training(
     def gathered(subtree_ends: torch.Tensor) -> None:
         raise AssertionError("packing.attention=mask gathers no keys")
 
-    monkeypatch.setattr(tile_files, "decode_image", count)
+    monkeypatch.setattr(pixels, "cut_tiles", count)
     monkeypatch.setattr(tree_attention, "tree_paths", gathered)
     packing = PackingSettings(max_row_tokens=MAX_ROW_TOKENS, attention="mask")
     tiles = TileSettings(folder=str(tmp_path / "tiles"), memory_mib=0)

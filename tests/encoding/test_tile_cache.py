@@ -12,11 +12,11 @@ import pytest
 from PIL import Image as PillowImage
 from tiny import IMAGE_SETTINGS, full_record, make_cases
 
+from medprm.encoding import pixels
 from medprm.encoding.pixels import PixelLoader
 from medprm.encoding.settings import TileSettings
 from medprm.encoding.tile_cache import TileCache, rendering
 from medprm.errors import InputError
-from medprm.images import tile_files
 
 
 def kept(folder: Path, **changes: float) -> TileSettings:
@@ -31,13 +31,13 @@ def entries(folder: Path) -> list[Path]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were decoded, in order."""
     seen: list[Path] = []
-    original = tile_files.decode_image
+    original = pixels.cut_tiles
 
     def count(data: bytes, path: Path, *how: Any, **named: Any) -> object:
         seen.append(path)
         return original(data, path, *how, **named)
 
-    monkeypatch.setattr(tile_files, "decode_image", count)
+    monkeypatch.setattr(pixels, "cut_tiles", count)
     return seen
 
 
