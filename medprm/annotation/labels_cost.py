@@ -31,7 +31,7 @@ def cost_of(
         labels[one.key.case_id] += label != "unknown"
     # A case that was paid for and has no steps in the end counts with its dollars.
     names = [*groups, *(name for name in dollars if name not in groups)]
-    rows = np.array([[dollars[name], float(name in groups), float(labels[name])] for name in names])
+    rows = np.array([[dollars.get(name, 0.0), float(name in groups), float(labels[name])] for name in names])
     clusters = number_clusters([groups.get(name, name) for name in names])
     weights = draw_weights(clusters.num, num_bootstrap, 0)
     sums = sum_by_cluster(rows * [CASES, 1, 1], clusters)
@@ -44,16 +44,17 @@ def cost_of(
 
 def _dollars_by_case(
     measured: Measured, journals: Sequence[Journal], ledger: dict[str, Any], experts: ExpertSettings
-) -> defaultdict[str, float]:
+) -> dict[str, float]:
     """What was bought for each case, its part of the computing by the seconds of its calls, and its reviews."""
-    dollars, seconds = defaultdict[str, float](float), defaultdict[str, float](float)
+    dollars: defaultdict[str, float] = defaultdict(float)
+    seconds: defaultdict[str, float] = defaultdict(float)
     for journal in journals:
         for case_id, bought, taken in journal.rows(BY_CASE):
             dollars[case_id] += bought
             seconds[case_id] += taken
-    total = sum(seconds.values())
+    dollars_a_second = ledger["computing"]["dollars"] / max(sum(seconds.values()), 1e-9)
     for case_id, taken in seconds.items():
-        dollars[case_id] += ledger["computing"]["dollars"] * taken / max(total, 1e-9)
+        dollars[case_id] += dollars_a_second * taken
     for key, said in measured.experts.items():
         for one in said:
             minutes = experts.minutes_per_step if one.seconds is None else one.seconds / 60

@@ -217,8 +217,10 @@ def _explain_setting(error: OmegaConfBaseException, verb: str, conf: Path) -> st
 
 def _settings_that_take(section: type | None, value: str) -> list[str]:
     """Names in a section of settings that may have this value."""
-    found = []
-    for one in fields(section) if is_dataclass(section) else ():
+    found: list[str] = []
+    if section is None or not is_dataclass(section):
+        return found
+    for one in fields(section):
         with suppress(InputError):
             if section is not None and one.type is str and section(**{one.name: value}):
                 found.append(one.name)
