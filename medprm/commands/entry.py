@@ -222,7 +222,7 @@ def _settings_that_take(section: type | None, value: str) -> list[str]:
         return found
     for one in fields(section):
         with suppress(InputError):
-            if section is not None and one.type is str and section(**{one.name: value}):
+            if one.type is str and section(**{one.name: value}):
                 found.append(one.name)
     return found
 
