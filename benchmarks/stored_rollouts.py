@@ -129,7 +129,7 @@ def draw_phantom(folder: Path, num_cases: int) -> list[CaseDraws]:
     found = []
     with ExitStack() as opened:
         journal = opened.enter_context(Journal(folder / "run" / "journal.sqlite", is_paid=False))
-        annotators = make_annotators(workshop_of(config, source, journal, opened), source, folder / "run")
+        annotators = make_annotators(workshop_of(config, source, folder / "run", journal, opened), source)
         for item in read_cases(source.cases, require_steps=True)[:num_cases]:
             solutions = []
             for solution in item.solutions:

@@ -140,7 +140,7 @@ def make_candidates(
 ) -> list[CaseSolutions]:
     """candidates.jsonl: every case with solutions."""
     with ExitStack() as opened:
-        shop = workshop_of(config, source, journal, opened)
+        shop = workshop_of(config, source, folder, journal, opened)
         _, answers = make_judges(shop)
         made = with_solutions(cases, make_makers(shop), answers, config, num_at_a_time(config))
         write_cases(folder / CANDIDATES_FILE, tqdm(made, desc="solve", unit=" cases", total=len(cases)))
@@ -152,7 +152,7 @@ def label_by_machines(
 ) -> None:
     """machine.jsonl: every solution with the verdicts of judge and rollouts."""
     with ExitStack() as opened:
-        annotators = make_annotators(workshop_of(config, source, journal, opened), source, folder)
+        annotators = make_annotators(workshop_of(config, source, folder, journal, opened), source)
         judged = JudgeCounts()
         records = judged.passing(machine_records(cases, annotators, config, num_at_a_time(config)))
         total = sum(len(item.solutions) for item in cases)

@@ -74,16 +74,16 @@ def check_keys(config: AnnotateConfig) -> None:
 
 
 def workshop_of(
-    config: AnnotateConfig, source: Source, journal: Journal, opened: ExitStack
+    config: AnnotateConfig, source: Source, folder: Path, journal: Journal, opened: ExitStack
 ) -> Workshop[AnnotateConfig]:
     """What the annotators of a run are made with; judge and policies are shown images of the same size."""
-    return Workshop(config, source.image_root, config.judge.max_image_pixels, journal, opened)
+    return Workshop(config, folder, source.image_root, config.judge.max_image_pixels, journal, opened)
 
 
-def make_annotators(shop: Workshop[AnnotateConfig], source: Source, folder: Path) -> Annotators:
-    """Index, judges and policy; what is found is kept in `folder`."""
+def make_annotators(shop: Workshop[AnnotateConfig], source: Source) -> Annotators:
+    """Index, judges and policy."""
     judge, answers = make_judges(shop)
-    evidence = make_evidence(shop.config, source, folder)
+    evidence = make_evidence(shop.config, source, shop.folder)
     shop.opened.callback(evidence.close)
     return Annotators(evidence, judge, make_policy(shop, drawing_of(shop.config.monte_carlo)), answers)
 

@@ -28,6 +28,8 @@ class Workshop(NamedTuple, Generic[Config]):
     """What clients and policies are made with; `opened` closes what they hold."""
 
     config: Config
+    # Of the run.
+    folder: Path
     image_root: Path
     # Longest side of an image that a server is shown.
     max_image_pixels: int
