@@ -96,7 +96,7 @@ def test_help_is_quick_and_shows_the_common_commands(name: str, tmp_path: Path) 
         done = start([f"{name}.py", "--help"], tmp_path)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 3, seconds
+    assert min(seconds) < 6, seconds  # about 1 on an idle machine
     assert f"python {name}.py +experiment=cxr" in done.stdout
     assert "--cfg job" in done.stdout
 

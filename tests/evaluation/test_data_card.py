@@ -166,7 +166,7 @@ REAL = {
         6,
     ),
     "medec": Real(
-        {"cases": 574, "solutions": 574, "steps": 7162, "images": 0, "cases_without_patient_id": 574},
+        {"cases": 574, "solutions": 574, "steps": 7162, "images": 0, "patients": 325},
         {"correct": 6843, "incorrect": 319},
         {"wrong": 319, "right": 255},
         0,
