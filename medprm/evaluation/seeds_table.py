@@ -35,6 +35,9 @@ STEP_MEASURES = (
 )
 
 
+TOKENS = ("num_tokens", "best_of_n_tokens")
+
+
 class Table(NamedTuple):
     """A title, and rows of which the first is the header."""
 
@@ -125,7 +128,7 @@ def _search_table(searches: Sequence[Sequence[Outcome]], num_bootstrap: int, see
         )
         groups = [one.group_id for one in parts[0]]
         means = [_mean(values, groups, resampling) for values in (search, best, majority, search - best)]
-        tokens = [np.mean([getattr(one, name) for part in parts for one in part]) for name in _TOKENS]
+        tokens = [np.mean([getattr(one, name) for part in parts for one in part]) for name in TOKENS]
         cells = [_shown(one.over_seeds(len(resampling.numbers))) for one in means]
         rows.append([f"{METHOD_NAMES[method]}, N = {size}", " / ".join(f"{one:.0f}" for one in tokens), *cells])
         rows[-1].append(", ".join(f"{one:+.3f}" for one in means[-1].by_run))
@@ -141,9 +144,6 @@ def _in_common(searches: Sequence[Sequence[Outcome]]) -> list[list[Outcome]]:
     if not keys:
         raise InputError("the searches of the runs have no case with one method and N in common; expected some")
     return [[found[key] for key in keys] for found in by_key]
-
-
-_TOKENS = ("num_tokens", "best_of_n_tokens")
 
 
 def _mean(values: np.ndarray, groups: Sequence[str], resampling: Resampling) -> MeasuredRuns:

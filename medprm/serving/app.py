@@ -111,22 +111,23 @@ def create_app(service: ScoringService, token: str | None = None) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        environment = Environment(
-            loader=PackageLoader("medprm.serving", "."), autoescape=True, undefined=StrictUndefined
-        )
-        description = app.openapi()
-        text = environment.get_template("page.html.j2").render(
-            description=description,
-            schema=json.dumps(description["components"]["schemas"], indent=1),
-            statuses=STATUSES,
-            health=service.health(),
-            settings=settings,
-            needs_token=token is not None,
-        )
-        policy = "default-src 'none'; style-src 'unsafe-inline'"
-        return HTMLResponse(text, headers={"Content-Security-Policy": policy})
+        return _page(app.openapi(), service, token is not None)
 
     return app
+
+
+def _page(description: dict[str, Any], service: ScoringService, needs_token: bool) -> HTMLResponse:
+    """How to use the service, from its own description; no script."""
+    environment = Environment(loader=PackageLoader("medprm.serving", "."), autoescape=True, undefined=StrictUndefined)
+    text = environment.get_template("page.html.j2").render(
+        description=description,
+        schema=json.dumps(description["components"]["schemas"], indent=1),
+        statuses=STATUSES,
+        health=service.health(),
+        settings=service.settings,
+        needs_token=needs_token,
+    )
+    return HTMLResponse(text, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
 
 
 def _check_host(request: Request, settings: ServingSettings) -> None:
