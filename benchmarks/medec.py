@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 from transformers import LlamaConfig, LlamaForCausalLM
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -85,6 +87,24 @@ def validation_by_epoch(run_folder: Path) -> list[dict[str, float]]:
     return [{name: row[name] for name in names} for row in rows if CHOSEN_BY in row]
 
 
+def beside_the_place(scored: Path) -> dict[str, float]:
+    """Of the test sentences: what their place alone tells, and what the scores tell where it is of no help."""
+    rows = [row for row in map(json.loads, scored.read_text(encoding="utf-8").splitlines()) if row["split"] == "test"]
+    is_wrong = np.array([label == "incorrect" for row in rows for label in row["labels"]])
+    risk = 1 - np.array([score for row in rows for score in row["step_scores"]])
+    place = np.concatenate([np.linspace(0, 1, len(row["labels"])) for row in rows])
+    is_last = place == 1
+    earlier = [row for row in rows if "incorrect" in row["labels"] and row["labels"][-1] != "incorrect"]
+    found = sum(row["labels"][int(np.argmin(row["step_scores"]))] == "incorrect" for row in earlier)
+    return {
+        "auroc_by_place": roc_auc_score(is_wrong, place),
+        "auroc_of_sentences_before_the_last": roc_auc_score(is_wrong[~is_last], risk[~is_last]),
+        "auroc_of_last_sentences": roc_auc_score(is_wrong[is_last], risk[is_last]),
+        "notes_wrong_before_the_last": len(earlier),
+        "of_these_lowest_is_the_wrong_one": found,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", type=Path, required=True, help="folder of the set")
@@ -120,9 +140,11 @@ def main() -> None:
         },
         "baselines": metrics["baselines"],
         "counts": metrics["counts"],
+        "place": beside_the_place(folder / "run" / "evaluation" / "scored.jsonl"),
     }
     print(json.dumps(result["published_protocol"], indent=2))
     print(json.dumps(result["step_metrics"], indent=2))
+    print(json.dumps(result["place"], indent=2))
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
