@@ -30,7 +30,7 @@ class _Known(NamedTuple):
 
 
 class _Cases(Sequence[CaseSolutions]):
-    """A sequence by `__len__` and `_one`, the case at an index."""
+    """A sequence by `__len__`, `_one`, the case at an index, and `_some`, those of a slice."""
 
     @overload
     def __getitem__(self, index: int) -> CaseSolutions: ...
@@ -38,8 +38,11 @@ class _Cases(Sequence[CaseSolutions]):
     def __getitem__(self, index: slice) -> Sequence[CaseSolutions]: ...
     def __getitem__(self, index: int | slice) -> CaseSolutions | Sequence[CaseSolutions]:
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+            return self._some(range(*index.indices(len(self))))
         return self._one(index)
+
+    def _some(self, numbers: range) -> Sequence[CaseSolutions]:
+        return [self[number] for number in numbers]
 
     @abstractmethod
     def _one(self, index: int) -> CaseSolutions: ...
@@ -61,6 +64,9 @@ class StoredCases(_Cases):
         records = [self._record(offset) for offset in self.lines[index]]
         solutions = [one.solution() for one in records if one.model_fields_set & SOLUTION_FIELDS]
         return CaseSolutions(records[0].case(), solutions)
+
+    def _some(self, numbers: range) -> "StoredCases":
+        return StoredCases(self.path, [self.lines[number] for number in numbers])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_file": None}  # a process of its own opens the file for itself
@@ -111,8 +117,8 @@ class ChainedCases(_Cases):
         raise IndexError(index)
 
 
-def scan_cases(path: Path) -> StoredCases:
-    """Read the file through once. RecordError as in `jsonl.read_cases(path, require_steps=True)`."""
+def scan_cases(path: Path, require_steps: bool = True) -> StoredCases:
+    """Read the file through once. RecordError as in `jsonl.read_cases(path, require_steps)`."""
     if path.suffix == ".parquet":
         raise RecordError(
             f"{path}: cases are taken from their file by line, which Parquet has not; write it as .jsonl "
@@ -121,7 +127,8 @@ def scan_cases(path: Path) -> StoredCases:
     known: dict[str, _Known] = {}
     lines: list[MutableSequence[int]] = []
     for where, record, offset in located_lines(path):
-        check_steps(record, where)
+        if require_steps:
+            check_steps(record, where)
         case = record.case()
         digest = _digest(case)
         first = known.setdefault(record.case_id, _Known(len(lines), where, offset, digest, {}))

@@ -32,6 +32,7 @@ from medprm.annotation.records import with_experts
 from medprm.cases.answers import AnswerMatcher
 from medprm.cases.jsonl import read_cases, read_records, write_cases, write_records
 from medprm.cases.schema import CaseSolutions, Record
+from medprm.cases.stored import scan_cases
 from medprm.clients.chat import Unanswered
 from medprm.clients.journal import Journal
 from medprm.clients.limits import BudgetSpent
@@ -84,7 +85,7 @@ def run(config: AnnotateConfig) -> Path:
     if not config.estimate and not config.merge_shards:
         check_keys(config)
     source = open_source(config)
-    usable = usable_cases(read_cases(source.cases)[: config.max_cases], source, config)
+    usable = usable_cases(open_cases(source, config)[: config.max_cases], source, config)
     cases = cases_of_shard(usable.cases, config)
     kinds = AnswerMatcher(config.answers).check(item.case for item in cases)
     if config.estimate:
@@ -109,6 +110,13 @@ def run(config: AnnotateConfig) -> Path:
         else:
             print(f"done so far: {', '.join(config.stages)}: {folder}")
     return folder
+
+
+def open_cases(source: Source, config: AnnotateConfig) -> Sequence[CaseSolutions]:
+    """The cases, which stay in their file; the filters compare them with each other, and Parquet has no lines."""
+    if config.filters.given or source.cases.suffix == ".parquet":
+        return read_cases(source.cases)
+    return scan_cases(source.cases, require_steps=False)
 
 
 def estimate(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> dict[str, Any]:
@@ -137,14 +145,14 @@ def ask_machines(
 
 def make_candidates(
     folder: Path, cases: Sequence[CaseSolutions], source: Source, journal: Journal, config: AnnotateConfig
-) -> list[CaseSolutions]:
+) -> Sequence[CaseSolutions]:
     """candidates.jsonl: every case with solutions."""
     with ExitStack() as opened:
         shop = workshop_of(config, source, folder, journal, opened)
         _, answers = make_judges(shop)
         made = with_solutions(cases, make_makers(shop), answers, config, num_at_a_time(config))
         write_cases(folder / CANDIDATES_FILE, tqdm(made, desc="solve", unit=" cases", total=len(cases)))
-    return read_cases(folder / CANDIDATES_FILE, require_steps=True)
+    return scan_cases(folder / CANDIDATES_FILE)
 
 
 def label_by_machines(

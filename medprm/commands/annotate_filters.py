@@ -27,11 +27,11 @@ FILTERS_FILE, TRAINING_FILE = "filters.json", "training.jsonl"
 class Usable(NamedTuple):
     """The cases that are annotated, and what each filter left out; empty without filters."""
 
-    cases: list[CaseSolutions]
+    cases: Sequence[CaseSolutions]
     counts: Mapping[str, FilterCounts]
 
 
-def usable_cases(cases: list[CaseSolutions], source: Source, config: AnnotateConfig) -> Usable:
+def usable_cases(cases: Sequence[CaseSolutions], source: Source, config: AnnotateConfig) -> Usable:
     """Before shards are dealt, so that all of them see the same. InputError for an evaluation set."""
     if not config.filters.given:
         return Usable(cases, {})
@@ -46,10 +46,10 @@ def usable_cases(cases: list[CaseSolutions], source: Source, config: AnnotateCon
     return Usable(by_solution.cases, {"cases": by_case.counts, "solutions": by_solution.counts})
 
 
-def usable_solutions(folder: Path, cases: Sequence[CaseSolutions], config: AnnotateConfig) -> list[CaseSolutions]:
+def usable_solutions(folder: Path, cases: Sequence[CaseSolutions], config: AnnotateConfig) -> Sequence[CaseSolutions]:
     """The same of solutions that the run has made itself."""
     if not config.filters.given:
-        return list(cases)
+        return cases
     found = filter_solutions(cases, config.filters, AnswerMatcher(config.answers))
     save_counts(folder, {"made_solutions": found.counts})
     return found.cases

@@ -28,12 +28,12 @@ def shard_folder(folder: Path, shard: Shard) -> Path:
     return folder.with_name(f"{folder.name}.shards") / f"{shard.index}_of_{shard.num}"
 
 
-def cases_of_shard(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> list[CaseSolutions]:
+def cases_of_shard(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> Sequence[CaseSolutions]:
     """Every n-th case, so that shards are of one size and alike."""
     if config.shard is None:
-        return list(cases)
+        return cases
     shard = parse_shard(config.shard)
-    return list(cases[shard.index :: shard.num])
+    return cases[shard.index :: shard.num]
 
 
 def shard_folders(config: AnnotateConfig, machine_file: str, free: tuple[str, ...]) -> list[Path]:

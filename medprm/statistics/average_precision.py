@@ -31,7 +31,7 @@ def resample_average_precision(
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # equal scores enter the curve together
     results = []
     for first in range(0, len(weights), RESAMPLES_PER_CHUNK):
-        drawn = np.ascontiguousarray(weights[first : first + RESAMPLES_PER_CHUNK].T)[of_cluster]
+        drawn = np.ascontiguousarray(weights[first : first + RESAMPLES_PER_CHUNK].T, dtype=np.float32)[of_cluster]
         at_score = np.add.reduceat(drawn * positive, starts, axis=0).astype(np.float64)
         hits = np.cumsum(at_score, axis=0)
         called = np.cumsum(np.add.reduceat(drawn, starts, axis=0), axis=0, dtype=np.float64)

@@ -20,6 +20,8 @@ MAX_UNDEFINED = 0.05
 PERCENTILES = (2.5, 97.5)
 
 DRAWN_AT_ONCE = 2**18
+MOST_DRAWS = 255  # of one cluster in a resample
+WEIGHED_AT_ONCE = 2**20
 SAMPLES_AT_ONCE = 512
 
 Statistic = Callable[[np.ndarray], np.ndarray | float]
@@ -62,16 +64,17 @@ def number_clusters(ids: Sequence[Hashable]) -> Clusters:
 
 
 def draw_weights(num_clusters: int, num_bootstrap: int, seed: int) -> np.ndarray:
-    """How often each cluster is drawn in each resample: (R, G) float32, every row sums to G."""
+    """How often each cluster is drawn in each resample: (R, G) uint8, every row sums to G."""
     assert num_clusters > 0, "a bootstrap needs at least one cluster"
     generator = np.random.default_rng(seed)
-    weights = np.empty((num_bootstrap, num_clusters), dtype=np.float32)
+    weights = np.empty((num_bootstrap, num_clusters), dtype=np.uint8)
     rows_at_once = max(1, DRAWN_AT_ONCE // num_clusters)
     for first in range(0, num_bootstrap, rows_at_once):
         num_rows = min(rows_at_once, num_bootstrap - first)
         drawn = generator.integers(0, num_clusters, (num_rows, num_clusters))
         drawn += np.arange(num_rows)[:, None] * num_clusters  # each row counts in bins of its own
         counts = np.bincount(drawn.ravel(), minlength=num_rows * num_clusters)
+        assert counts.max() <= MOST_DRAWS, "a count is about Poisson(1): this many draws of one cluster do not happen"
         weights[first : first + num_rows] = counts.reshape(num_rows, num_clusters)
     return weights
 
@@ -89,8 +92,13 @@ def sum_by_cluster(rows: np.ndarray, clusters: Clusters) -> np.ndarray:
 
 def resample_sums(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sums (G, K) of every resample: (R, K)."""
-    # float32 weights hold counts exactly; a sum keeps 7 digits, far below the width of any interval.
-    return (weights @ sums.astype(np.float32)).astype(np.float64)
+    # float32 holds counts exactly; a sum keeps 7 digits, far below the width of any interval.
+    rows_at_once = max(1, WEIGHED_AT_ONCE // max(1, weights.shape[1]))
+    resampled = np.empty((len(weights), sums.shape[1]))
+    for first in range(0, len(weights), rows_at_once):
+        rows = slice(first, first + rows_at_once)
+        resampled[rows] = weights[rows].astype(np.float32) @ sums.astype(np.float32)
+    return resampled
 
 
 def interval(value: float, resampled: np.ndarray, n: int) -> Estimate:

@@ -41,7 +41,9 @@ def test_what_is_stored_is_what_is_read(path: Path) -> None:
     assert list(stored) == whole
     for number in random.Random(1).sample(range(12), 12):
         assert stored[number] == whole[number]
-    assert stored[-1] == whole[-1] and stored[2:4] == whole[2:4]
+    assert stored[-1] == whole[-1]
+    assert isinstance(stored[1::3], StoredCases), "a slice stays in the file"
+    assert list(stored[1::3]) == whole[1::3] and list(stored[:5][3:]) == whole[3:5]
     with pytest.raises(IndexError):
         stored[12]
 
