@@ -103,11 +103,11 @@ def review_value(chance: float, accuracy: float) -> float:
 
 
 def pick_queue(steps: Sequence[QueuedStep], order: Iterable[int], settings: ExpertSettings) -> list[int]:
-    """The places that go to the experts: disputed ones (or all) in ranked order, up to the budget."""
+    """The places that go to the experts, in ranked order: all, or the disputed or any ones up to the budget."""
     if settings.steps == "all":
         return list(order)
     most = int(settings.max_share * len(steps))
-    return [place for place in order if steps[place].label == "unknown"][:most]
+    return [place for place in order if settings.steps == "ranked" or steps[place].label == "unknown"][:most]
 
 
 def write_queue(

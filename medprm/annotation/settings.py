@@ -283,7 +283,8 @@ class ExpertSettings:
     # Share of the steps that are drawn at random first, whatever the machines say: on them alone the machines are
     # measured against the experts, without bias, and what is said of them fits the ranking.
     pilot_share: float = 0.05
-    # all: every step goes to the experts (an evaluation set); disputed: what the rule leaves open.
+    # all: every step goes to the experts (an evaluation set). Up to max_share: disputed, what the rule leaves open;
+    # ranked, the steps of the highest expected value, whether or not the machines agree on them.
     steps: str = "disputed"
     # Minutes that an expert spends on a step where a verdict does not say its seconds, and what an hour costs: lines of
     # the ledger.
@@ -300,7 +301,7 @@ class ExpertSettings:
 
     def __post_init__(self) -> None:
         check_choice("expert.kind", self.kind, EXPERTS)
-        check_choice("expert.steps", self.steps, ("disputed", "all"))
+        check_choice("expert.steps", self.steps, ("disputed", "ranked", "all"))
         if (self.kind == "file") != (self.path is not None):
             raise InputError(f"expert.kind={self.kind} and expert.path={self.path}: a path goes with kind=file only")
         check_least("expert.num_experts", self.num_experts, 1)

@@ -34,6 +34,7 @@ def test_the_least_certain_come_first_and_the_budget_caps() -> None:
     decided = [one._replace(label="correct") for one in steps]
     assert pick_queue(decided, order, ExpertSettings(max_share=1.0)) == []
     assert pick_queue(decided, order, ExpertSettings(steps="all")) == order
+    assert pick_queue(decided, order, ExpertSettings(steps="ranked", max_share=0.75)) == order[:3]
 
 
 def test_a_fit_learns_that_the_judge_is_blind() -> None:
