@@ -1,10 +1,11 @@
 """The candidates of each case as arrays: what selectors choose from.
 
 In: scored solutions, and solution scores of other scorers (an outcome reward model, a judge). Out: `CandidateSet`.
-Candidates whose answer is neither right nor wrong are left out and counted.
+A candidate whose answer could not be read is wrong. Those that are neither right nor wrong are left out and counted.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,10 +35,12 @@ class Candidates(NamedTuple):
 
 
 class CandidateSet(NamedTuple):
-    """All cases with at least one such candidate; `num_left_out` candidates are neither right nor wrong."""
+    """All cases with at least one such candidate; `num_left_out` candidates are neither right nor wrong, the answers of
+    `num_unparsed` could not be read."""
 
     cases: list[Candidates]
     num_left_out: int
+    num_unparsed: int
     rankers: tuple[str, ...]
 
     @property
@@ -54,7 +57,9 @@ def collect_candidates(
 ) -> CandidateSet:
     """Candidates by case. ScoredError where another scorer has no score for one of them."""
     others = others or {}
-    known = [solution for solution in solutions if solution.is_correct is not None]
+    read = unparsed_as_wrong(solutions)
+    known = [solution for solution in read if solution.is_correct is not None]
+    num_unparsed = len(known) - sum(solution.is_correct is not None for solution in solutions)
     cases = [
         Candidates(
             case_id=group[0].case_id,
@@ -66,7 +71,22 @@ def collect_candidates(
         )
         for group in group_by_case(known).values()
     ]
-    return CandidateSet(cases, len(solutions) - len(known), (*AGGREGATIONS, *others, *LENGTHS))
+    return CandidateSet(cases, len(solutions) - len(known), num_unparsed, (*AGGREGATIONS, *others, *LENGTHS))
+
+
+def unparsed_as_wrong(solutions: Sequence[ScoredSolution]) -> list[ScoredSolution]:
+    """A solution without a readable answer is wrong where the case's answers can be judged.
+
+    Where no solution of a source has an answer, none was read: these stay of unknown correctness.
+    """
+    with_answers = {one.source for one in solutions if one.answer is not None}
+    can_be_judged = {one.case_id for one in solutions if one.has_reference or one.is_correct is not None}
+    return [
+        replace(one, is_correct=False)
+        if one.is_correct is None and one.answer is None and one.source in with_answers and one.case_id in can_be_judged
+        else one
+        for one in solutions
+    ]
 
 
 def _scores(group: Sequence[ScoredSolution], others: Mapping[str, SolutionScores]) -> dict[str, np.ndarray]:

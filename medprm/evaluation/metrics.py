@@ -169,6 +169,12 @@ def _add_best_of_n(
 ) -> None:
     candidates = collect_candidates(test, others)
     found.counts["candidates_of_unknown_correctness"] = candidates.num_left_out
+    found.counts["unparsed_candidates"] = candidates.num_unparsed
+    if candidates.num_unparsed:
+        found.notes["best_of_n.unparsed"] = f"{candidates.num_unparsed} answers could not be read: they are wrong"
+    if candidates.num_left_out:
+        left_out = f"{candidates.num_left_out} candidates are neither right nor wrong (is_correct): left out"
+        found.notes["best_of_n.left_out"] = left_out
     if not candidates.cases:
         found.notes["best_of_n"] = "absent: no candidate answer is known to be right or wrong (is_correct)"
         return

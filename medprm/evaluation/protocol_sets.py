@@ -7,10 +7,10 @@ whose candidates is known to be right or wrong is left out. DynaMath's unit is t
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from statistics import median_low
 from typing import NamedTuple
 
+from medprm.evaluation.candidates import unparsed_as_wrong
 from medprm.evaluation.scored import ScoredError, ScoredSolution
 
 SETS = {
@@ -53,7 +53,7 @@ class SetCases(NamedTuple):
 def set_cases(protocol: str, test: Sequence[ScoredSolution]) -> SetCases:
     """ScoredError where no solution is of the protocol's sets, or no case has enough candidates."""
     names = SETS[protocol]
-    mine = _unparsed_as_wrong([one for one in test if one.source in names])
+    mine = unparsed_as_wrong([one for one in test if one.source in names])
     if not mine:
         found = sorted({repr(one.source) for one in test})
         raise ScoredError(
@@ -102,16 +102,6 @@ def _num_candidates(protocol: str, known: Mapping[str, int]) -> int:
             f"correctness; expected {wanted}"
         )
     return wanted
-
-
-def _unparsed_as_wrong(solutions: Sequence[ScoredSolution]) -> list[ScoredSolution]:
-    has_reference = {one.case_id for one in solutions if one.is_correct is not None}
-    return [
-        replace(one, is_correct=False)
-        if one.is_correct is None and one.answer is None and one.case_id in has_reference
-        else one
-        for one in solutions
-    ]
 
 
 def _left_out(fewest: Mapping[tuple[str, str], int], kept: set[tuple[str, str]]) -> dict[str, tuple[int, int]]:

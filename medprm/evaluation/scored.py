@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
+from medprm.cases.answers.kinds import reference_answer
 from medprm.cases.atomic import replaced_file
 from medprm.cases.parsing import parse_json
 from medprm.cases.schema import Case, CaseSolutions, Step
@@ -29,7 +30,8 @@ class ScoredSolution:
 
     `is_correct` says whether the final answer is right (None: nobody knows); `answer` None means unparsed. What breaks
     numbers down may be absent: `source` is the set that the case is from, `variant_of` the question that it varies
-    (DynaMath), `error_kinds` what is wrong with each step, `experts` the verdict of each expert on each step.
+    (DynaMath), `error_kinds` what is wrong with each step, `experts` the verdict of each expert on each step,
+    `has_reference` whether an answer of the case could be compared with anything.
     """
 
     case_id: str
@@ -49,6 +51,7 @@ class ScoredSolution:
     variant_of: str | None = None
     error_kinds: list[str | None] = field(default_factory=list)
     experts: list[dict[str, str]] = field(default_factory=list)
+    has_reference: bool = False
 
     def __post_init__(self) -> None:
         where = f"case {self.case_id} solution {self.solution_id}"
@@ -100,6 +103,7 @@ def scored_solutions(case: CaseSolutions, scores: Sequence[Sequence[float]], spl
             modality=case.case.modality,
             source=(case.case.metadata.extra or {}).get("data_source") or case.case.metadata.source,
             variant_of=(case.case.extra or {}).get("variant_of"),
+            has_reference=reference_answer(case.case) is not None,
             **_by_step(case.case, solution.solution_steps),
         )
         for number, (solution, step_scores) in enumerate(zip(case.solutions, scores, strict=True))

@@ -142,6 +142,22 @@ def test_best_of_n_is_absent_with_a_reason_where_it_cannot_be_had(make_solutions
     assert "best_of_n.majority" in unparsed["notes"]
 
 
+def test_an_answer_that_could_not_be_read_is_wrong(make_solutions) -> None:
+    """Left out, it would make a policy that mumbles look right."""
+    solutions = make_solutions(60, 4)
+    mumbled = [
+        replace(one, answer=None, is_correct=None, has_reference=True) if number % 3 == 0 else one
+        for number, one in enumerate(solutions)
+    ]
+    as_wrong = [
+        replace(one, answer=None, is_correct=False) if number % 3 == 0 else one for number, one in enumerate(solutions)
+    ]
+    found, expected = (evaluate_scored([], one, SETTINGS) for one in (mumbled, as_wrong))
+    assert found["best_of_n"] == expected["best_of_n"]
+    assert found["counts"]["unparsed_candidates"] == 80
+    assert found["notes"]["best_of_n.unparsed"].startswith("80 answers")
+
+
 def test_one_class_alone_is_undefined_not_a_number(make_solutions) -> None:
     test = [replace(one, labels=["correct"] * len(one.labels)) for one in make_solutions(60, 2)]
     metrics = evaluate_scored([], test, SETTINGS)
