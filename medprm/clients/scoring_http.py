@@ -1,6 +1,7 @@
 """A scoring service over HTTP (medprm/serving): cases out, step scores back; every request passes the guard.
 
 In: a case, the steps or the text of each solution, images as files in memory. Out: one list of scores per solution.
+Of the case only what a prompt is made of is sent: no ids, no metadata, no gold standard, no free fields.
 httpx is told to use no proxy and to follow no redirect. A service that is busy is asked again.
 """
 
@@ -20,6 +21,9 @@ from medprm.errors import InputError, SolutionTooLong
 
 MAX_ATTEMPTS = 6
 BUSY = (429, 503)
+# What a prompt is made of (medprm/encoding/turns.py); a record needs a modality.
+SENT_FIELDS = ("modality", "clinical_context", "image", "images", "question", "options", "documents")
+SENT_CASE_ID = "case"
 # `kind` of the refusal of one solution that is too long; any other refusal is of the case, the token or the service.
 SOLUTION_TOO_LONG = "solution_too_long"
 
@@ -46,16 +50,14 @@ class ScoringClient:
         SolutionTooLong, an InputError, where a solution is longer than the service reads.
         With `images`, PNG files, the case's paths are not sent; without, they must lie in the service's data root.
         """
-        texts = [one if isinstance(one, str) else "\n".join(one) for one in solutions]
-        self.guard.check(case, self.url, [Message("user", text) for text in texts[:-1]])
-        self.guard.check(case, self.url, [Message("user", texts[-1], tuple(images))])
         body: dict[str, Any] = {"case": _sent(case, bool(images)), "solutions": [_plain(one) for one in solutions]}
+        self.guard.check(case, self.url, [*_messages(body), Message("user", "", tuple(images))])
         if images:
             body["images"] = [base64.b64encode(one).decode() for one in images]
-        reply = self._post(body)
+        reply = self._post(case.case_id, body)
         return [[float(score) for score in one["step_scores"]] for one in reply["solutions"]]
 
-    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, case_id: str, body: dict[str, Any]) -> dict[str, Any]:
         failure = "never asked"
         for number in range(MAX_ATTEMPTS):
             if number:
@@ -69,8 +71,9 @@ class ScoringClient:
                 return answer.json()
             failure = f"status {answer.status_code}: {answer.text[:500]}"
             if 400 <= answer.status_code < 500 and answer.status_code not in BUSY:
-                raise (SolutionTooLong if _is_too_long(answer) else InputError)(f"{self.url}: {failure}")
-        raise ServiceUnavailable(f"{self.url}: {failure}")
+                kind = SolutionTooLong if _is_too_long(answer) else InputError
+                raise kind(f"{self.url}: case {case_id}: {failure}")
+        raise ServiceUnavailable(f"{self.url}: case {case_id}: {failure}")
 
 
 def _is_too_long(answer: httpx.Response) -> bool:
@@ -82,9 +85,25 @@ def _is_too_long(answer: httpx.Response) -> bool:
 
 
 def _sent(case: Case, without_paths: bool) -> dict[str, Any]:
-    """What scoring reads of a case: no gold standard, no free fields."""
-    left_out = {"gold_standard", "extra"} | ({"image", "images"} if without_paths else set())
-    return {name: value for name, value in to_json(case).items() if name not in left_out}
+    whole = to_json(case)
+    names = [name for name in SENT_FIELDS if name in whole and not (without_paths and name in ("image", "images"))]
+    return {"case_id": SENT_CASE_ID} | {name: _without_extra(whole[name]) for name in names}
+
+
+def _without_extra(value: Any) -> Any:
+    """The value without the free fields of a record, at any depth."""
+    if isinstance(value, dict):
+        return {name: _without_extra(one) for name, one in value.items() if name != "extra"}
+    return [_without_extra(one) for one in value] if isinstance(value, list) else value
+
+
+def _messages(value: Any) -> list[Message]:
+    """Every text of the body, as the guard reads them."""
+    if isinstance(value, dict):
+        return [Message("user", name) for name in value] + [m for one in value.values() for m in _messages(one)]
+    if isinstance(value, list):
+        return [message for one in value for message in _messages(one)]
+    return [Message("user", str(value))]
 
 
 def _plain(solution: Sequence[str] | str) -> list[str] | str:

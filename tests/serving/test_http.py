@@ -23,7 +23,7 @@ from PIL import Image
 from medprm.cases.schema import Case, CaseSolutions
 from medprm.clients.guard import Guard, GuardRefusal
 from medprm.clients.scoring_http import ScoringClient
-from medprm.clients.settings import GuardSettings
+from medprm.clients.settings import GuardSettings, SourcePolicy
 from medprm.commands.entry import run_verb
 from medprm.errors import InputError
 from medprm.scoring.scorer import StepScorer
@@ -257,6 +257,42 @@ def test_the_guard_stands_before_the_client() -> None:
     """A source that is not named does not go to another host, and nothing is sent."""
     with pytest.raises(GuardRefusal, match="zone machine"):
         client("http://node.example:8765").score(Case.model_validate(TEXT_CASE), [["fever"]])
+
+
+PERSON = "the patient's name is Jane Doe"
+MARKS = {"source": "ward", "phi_removed": True, "irb_approved": True}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"question": f"{PERSON}. What is seen?"},
+        {"options": ["effusion", PERSON]},
+        {"clinical_context": {"note": PERSON}},
+        {"clinical_context": {"laboratory": {"MRN 00482913": "4.5"}}},
+        {"documents": [{"document_id": "MRN 00482913", "text": "Fever."}]},
+        {"documents": [{"document_id": "d", "title": PERSON, "text": "Fever."}]},
+        {"image": {"path": "p17/1.dcm"}, "patient_id": "p17"},
+    ],
+)
+def test_every_text_of_a_case_passes_the_guard(changes: dict[str, Any]) -> None:
+    guard = Guard(GuardSettings(sources={"ward": SourcePolicy(zone="outside")}))
+    case = Case.model_validate_json(json.dumps(TEXT_CASE | {"metadata": MARKS} | changes))
+    with pytest.raises(GuardRefusal, match="what looks like|the patient_id"):
+        ScoringClient("https://outside.example", guard).score(case, [["fever"]])
+
+
+def test_only_what_a_prompt_is_made_of_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    monkeypatch.setattr(ScoringClient, "_post", lambda self, case_id, body: sent.append(body) or {"solutions": []})
+    names = {"case_id": "SMITH_JOHN", "patient_id": "p17", "extra": {"ward": 3}, "gold_standard": {"answer": "fever"}}
+    image = {"path": "a.png", "extra": {"device": "x"}}
+    case = Case.model_validate(TEXT_CASE | names | {"metadata": MARKS, "image": image})
+    client("http://127.0.0.1:1").score(case, [["fever"]])
+    (body,) = sent
+    assert body["case"] == {
+        "case_id": "case", "modality": "text", "question": "What is seen?", "image": {"path": "a.png"}
+    }  # fmt: skip
 
 
 def test_the_page_and_the_description_ask_the_network_for_nothing(serve: Any) -> None:
