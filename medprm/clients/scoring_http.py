@@ -1,7 +1,8 @@
 """A scoring service over HTTP (medprm/serving): cases out, step scores back; every request passes the guard.
 
 In: a case, the steps or the text of each solution, images as files in memory. Out: one list of scores per solution.
-Of the case only what a prompt is made of is sent: no ids, no metadata, no gold standard, no free fields.
+Of the case only what a prompt is made of is sent, and the marks that the service's own guard asks for: no ids, no gold
+standard, no free fields.
 httpx is told to use no proxy and to follow no redirect. A service that is busy is asked again.
 """
 
@@ -23,6 +24,7 @@ MAX_ATTEMPTS = 6
 BUSY = (429, 503)
 # What a prompt is made of (medprm/encoding/turns.py); a record needs a modality.
 SENT_FIELDS = ("modality", "clinical_context", "image", "images", "question", "options", "documents")
+SENT_MARKS = ("source", "phi_removed", "irb_approved")
 SENT_CASE_ID = "case"
 # `kind` of the refusal of one solution that is too long; any other refusal is of the case, the token or the service.
 SOLUTION_TOO_LONG = "solution_too_long"
@@ -87,7 +89,8 @@ def _is_too_long(answer: httpx.Response) -> bool:
 def _sent(case: Case, without_paths: bool) -> dict[str, Any]:
     whole = to_json(case)
     names = [name for name in SENT_FIELDS if name in whole and not (without_paths and name in ("image", "images"))]
-    return {"case_id": SENT_CASE_ID} | {name: _without_extra(whole[name]) for name in names}
+    marks = {name: mark for name, mark in whole.get("metadata", {}).items() if name in SENT_MARKS}
+    return {"case_id": SENT_CASE_ID, "metadata": marks} | {name: _without_extra(whole[name]) for name in names}
 
 
 def _without_extra(value: Any) -> Any:

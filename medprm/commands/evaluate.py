@@ -45,6 +45,7 @@ from medprm.run import (
     read_run,
     save_run,
 )
+from medprm.scoring.calibration import FILE_NAME as CALIBRATION_FILE
 from medprm.scoring.calibration import save_calibration
 from medprm.scoring.engine import Share
 from medprm.scoring.kept_rows import RowFile
@@ -174,7 +175,10 @@ def identity(checkpoint: str, data_hash: str, scored_in: Mapping[str, str], conf
     """What scores depend on beside the settings that a run must go on with: the checkpoint's files, data, precision."""
     digest = hashlib.sha256(f"{data_hash} {config.permute} {config.seed} {config.blank} {config.max_cases}".encode())
     digest.update(json.dumps(scored_in).encode())
-    files = sorted(one for one in Path(checkpoint).glob("*") if one.suffix in (".safetensors", ".json"))
+    # An evaluation may write a map into the checkpoint at its end; scores depend on it only where it is asked for.
+    not_read = set() if config.scoring.calibration == "saved" else {CALIBRATION_FILE}
+    found = Path(checkpoint).glob("*")
+    files = sorted(one for one in found if one.suffix in (".safetensors", ".json") and one.name not in not_read)
     for path in files or [Path(checkpoint)]:
         digest.update(path.name.encode())
         if path.is_file():

@@ -59,6 +59,8 @@ def training_arguments(
                 "or leave it out"
             )
         extra["liger_kernel_config"] = LIGER
+    # Workers keep the tiles that they have decoded in memory: one that lives for an epoch would decode them again.
+    extra.setdefault("dataloader_persistent_workers", settings.dataloader_num_workers > 0)
     # Pinned memory is for copies to a GPU.
     extra.setdefault("dataloader_pin_memory", not settings.use_cpu)
     return TrainingArguments(

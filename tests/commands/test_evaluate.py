@@ -273,6 +273,8 @@ def test_a_calibration_is_kept_with_the_checkpoint_and_applied_on_request(
         evaluate.run(replace(plain, scoring=ScoringSettings(calibration="saved"), output_dir=str(tmp_path / "none")))
     before = read_scored(evaluate.run(plain) / "scored.jsonl")
     save_calibration(checkpoint, Calibration("temperature", 100, 0.25))
+    again = evaluate.run(replace(plain, resume=True))
+    assert read_scored(again / "scored.jsonl") == before, "scores do not depend on a map that is not asked for"
     mapped = replace(plain, scoring=ScoringSettings(calibration="saved"), output_dir=str(tmp_path / "mapped"))
     after = read_scored(evaluate.run(mapped) / "scored.jsonl")
     expected = [Calibration("temperature", 100, 0.25).apply(one.step_scores) for one in before]

@@ -286,12 +286,14 @@ def test_only_what_a_prompt_is_made_of_is_sent(monkeypatch: pytest.MonkeyPatch) 
     sent = []
     monkeypatch.setattr(ScoringClient, "_post", lambda self, case_id, body: sent.append(body) or {"solutions": []})
     names = {"case_id": "SMITH_JOHN", "patient_id": "p17", "extra": {"ward": 3}, "gold_standard": {"answer": "fever"}}
+    marks = MARKS | {"specialty": "radiology", "licence": "CC0"}
     image = {"path": "a.png", "extra": {"device": "x"}}
-    case = Case.model_validate(TEXT_CASE | names | {"metadata": MARKS, "image": image})
+    case = Case.model_validate(TEXT_CASE | names | {"metadata": marks, "image": image})
     client("http://127.0.0.1:1").score(case, [["fever"]])
     (body,) = sent
     assert body["case"] == {
-        "case_id": "case", "modality": "text", "question": "What is seen?", "image": {"path": "a.png"}
+        "case_id": "case", "metadata": MARKS, "modality": "text", "question": "What is seen?",
+        "image": {"path": "a.png"},
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Settings to TrainingArguments: the same names, the paper's defaults, and no key that does nothing."""
 
 import importlib.util
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ def test_every_given_setting_arrives(tmp_path: Path) -> None:
         if one.name not in OURS:
             assert getattr(arguments, one.name) == getattr(settings, one.name), one.name
     assert arguments.optim_args == "a=1"
+    assert not arguments.dataloader_persistent_workers
+    reading = replace(settings, dataloader_num_workers=2)
+    assert training_arguments(reading, tmp_path).dataloader_persistent_workers, "they keep the tiles of an epoch"
     assert arguments.output_dir == str(tmp_path)
 
 
