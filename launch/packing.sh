@@ -23,11 +23,14 @@ for seed in ${SEEDS:-0 1 2}; do
   run tree "$seed" "$@"
   run none "$seed" training.per_device_train_batch_size=8 packing.max_tree_solutions=null "$@"
 done
-groups=()
+groups=() runs=()
 for kind in tree none; do
-  groups+=("$kind=$(printf "outputs/packing_${kind}_%s," ${SEEDS:-0 1 2} | sed 's/,$//')")
+  of_kind=()
+  for seed in ${SEEDS:-0 1 2}; do of_kind+=("outputs/packing_${kind}_$seed"); done
+  runs+=("${of_kind[@]}")
+  groups+=("$kind=$(IFS=, && echo "${of_kind[*]}")")
 done
-cat outputs/packing_*.seconds
-grep -H '"num_rows"' outputs/packing_*/run.json
+cat "${runs[@]/%/.seconds}"
+grep -H '"num_rows"' "${runs[@]/%//run.json}"
 "$python" -m medprm.commands.compare_groups "${groups[@]}" --json outputs/packing.json
-"$python" -m medprm.commands.compare outputs/packing_{tree,none}_* --html outputs/packing.html
+"$python" -m medprm.commands.compare "${runs[@]}" --html outputs/packing.html
