@@ -17,6 +17,7 @@ from medprm.cases.folder import open_data
 from medprm.cases.jsonl import read_cases, write_cases
 from medprm.cases.overlay import overlay
 from medprm.cases.schema import CaseSolutions, from_json
+from medprm.cases.sets.table import SETS
 from medprm.cases.splits import check_leakage
 from medprm.commands.build_benchmark import RECIPES, main
 
@@ -212,6 +213,11 @@ def test_the_recipe_of_the_brief_has_its_quotas() -> None:
         "pathology": 300,
         "dermatology": 200,
     }
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_set_of_a_recipe_has_a_reader(path: Path) -> None:
+    assert [name for name in read_recipe(path).sets if name not in SETS] == []
 
 
 @pytest.mark.parametrize(
