@@ -124,6 +124,7 @@ def table(recipe: Recipe, built: Built) -> str:
         numbers = [f"{cost.num_cases:,}", f"{cost.num_steps:,}", f"{cost.hours:,.0f}", f"{cost.dollars:,.0f}"]
         costs.append([f"{cost.domain}: {cost.profession}", *numbers, "planned" if cost.is_planned else "counted"])
     lines += ["", aligned(costs)] if built.costs else []
+    lines += [f"splits of {name}: {origin}" for name, origin in built.split_origins.items()]
     lines += [f"left out of training, {reason}: {num:,} cases" for reason, num in built.left_out.items()]
     return "\n".join(lines)
 

@@ -96,6 +96,7 @@ def built(tmp_path: Path) -> Path:
     # Two of the training films of b are test films under other names: one of b's own, one of a's.
     shutil.copyfile(other / "6.png", other / "0.png")
     shutil.copyfile(one / "4.png", other / "1.png")
+    (one / "dataset.json").write_text('{"split": "official"}')
     sets = ["--set", f"a={one}", "--set", f"b={other}"]
     assert main(["build", str(tmp_path / "small.yaml"), *sets, "--to", str(tmp_path / "built")]) == 0
     return tmp_path / "built"
@@ -123,11 +124,24 @@ def test_a_build_says_what_is_missing(built: Path, capsys: pytest.CaptureFixture
         "missing": 3,
     }  # fmt: skip
     assert lines["validation", "chest_xray"]["found"] == 1
+    assert facts["split_of_sets"] == {"a": "official", "b": "not stated"}
     assert facts["left_out_of_training"] == {"b: an image of an evaluation set": 2}
     # 3 cases x 3 solutions x 1 step, three readers, a minute each.
     (cost,) = facts["specialists"]
     assert (cost["num_steps"], cost["is_planned"]) == (9, False)
     assert cost["hours"] == pytest.approx(27 / 60) and cost["dollars"] == pytest.approx(37 * 27 / 60)
+
+
+def test_a_build_shows_who_drew_the_splits_of_each_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_set(tmp_path / "a", {"test": 1})
+    (folder / "dataset.json").write_text('{"split": "drawn"}')
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(RECIPE))
+    command = ["build", str(tmp_path / "small.yaml"), "--set", f"a={folder}", "--to"]
+    assert main([*command, str(tmp_path / "built")]) == 0
+    assert "splits of a: drawn" in capsys.readouterr().out
+    (folder / "dataset.json").write_text('{"split": "by hand"}')
+    assert main([*command, str(tmp_path / "again")]) == 2
+    assert "split 'by hand'; expected official or drawn" in capsys.readouterr().err
 
 
 def test_a_build_is_a_data_folder_without_leaks_and_the_same_again(built: Path, tmp_path: Path) -> None:
