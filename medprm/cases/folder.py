@@ -1,12 +1,14 @@
 """A data folder: `train`, `validation` and `test` as .jsonl or .parquet, and optionally `dataset.json`.
 
 `dataset.json` is an object; its `image_root` says where image paths start (relative ones are taken from the data
-folder; default: the data folder itself). What else it holds is for the reader (where the data came from, counts).
+folder; default: the data folder itself), its `split` whether the splits are the publisher's (`official`) or ours
+(`drawn`). What else it holds is for the reader (where the data came from, counts).
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medprm.cases.jsonl import RecordError, read_cases
 from medprm.cases.parsing import parse_json
@@ -15,6 +17,7 @@ from medprm.cases.schema import CaseSolutions
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".jsonl", ".parquet")
 DESCRIPTION = "dataset.json"
+OFFICIAL, DRAWN, NOT_STATED = "official", "drawn", "not stated"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,13 @@ class DataFolder:
     def split(self, name: str, require_steps: bool = True) -> list[CaseSolutions]:
         """The cases of one split in file order; without `require_steps`, cases without solutions may be among them."""
         return read_cases(self.file(name), require_steps=require_steps)
+
+    def split_origin(self) -> str:
+        """Who made the splits, as dataset.json says: `official`, `drawn` or `not stated`."""
+        given = _description(self.path).get("split", NOT_STATED)
+        if given not in (OFFICIAL, DRAWN, NOT_STATED):
+            raise RecordError(f"{self.path / DESCRIPTION}: split {given!r}; expected {OFFICIAL} or {DRAWN}")
+        return given
 
     def content_hash(self) -> str:
         """sha256 over the split files, names and contents: the same hash, the same records. Images are not read."""
@@ -70,10 +80,11 @@ def open_data(path: str | Path) -> DataFolder:
     return folder
 
 
-def _image_root(path: Path) -> Path:
+def _description(path: Path) -> dict[str, Any]:
+    """What dataset.json holds; nothing where there is none."""
     description = path / DESCRIPTION
     if not description.is_file():
-        return path
+        return {}
     try:
         text = description.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -81,7 +92,11 @@ def _image_root(path: Path) -> Path:
     value = parse_json(text, str(description))
     if not isinstance(value, dict):
         raise RecordError(f"{description}: expected one JSON object")
-    given = value.get("image_root", ".")
+    return value
+
+
+def _image_root(path: Path) -> Path:
+    description, given = path / DESCRIPTION, _description(path).get("image_root", ".")
     if not isinstance(given, str):
         raise RecordError(f"{description}: image_root {given!r}; expected the path of a folder")
     root = path / given

@@ -3,24 +3,28 @@
 build RECIPE --set NAME=FOLDER ... --to FOLDER: train.jsonl, validation.jsonl, test.jsonl and images from data folders,
 dataset.json, and checklist.yaml to answer; prints what is missing, and what the specialists cost.
 release FOLDER --to FOLDER --hidden FOLDER: the numbered release without test labels, and the hidden side; refused
-while the checklist is open (--draft writes it all the same, and says so in it).
+while the checklist is open (--draft writes it all the same, and says so in it). Names and order of test solutions come
+from HIDDEN/SECRET: drawn, or that of a former release where it was copied there.
 """
 
 import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medprm.cases.benchmark.build import Built, build
 from medprm.cases.benchmark.checklist import check_records, checklist_page, read_answers, still_open, write_template
 from medprm.cases.benchmark.recipe import Recipe, read_recipe
 from medprm.cases.benchmark.release import (
+    SECRET_FILE,
     VERSION_FILE,
     hidden,
+    image_names,
     keyed,
     place_images,
+    read_or_draw_secret,
     write_description,
     write_sums,
 )
@@ -74,8 +78,8 @@ def release(folder: Path, target: Path, hidden_folder: Path, is_draft: bool) -> 
         raise InputError(f"{folder}: not a built benchmark (no {DESCRIPTION} with its name); build it first")
     if target.resolve() in (hidden_folder.resolve(), *hidden_folder.resolve().parents):
         raise InputError(f"--hidden {hidden_folder} lies in the release {target}: labels would be published with it")
-    for one in (target, hidden_folder):
-        _check_new(one)
+    _check_new(target)
+    _check_new(hidden_folder, but=SECRET_FILE)
     splits = {name: data.split(name, require_steps=False) for name in SPLITS if data.has(name)}
     if not splits.get("test"):
         raise InputError(f"{folder}: no test split, so nothing is to be hidden; see the shortfall in {DESCRIPTION}")
@@ -87,13 +91,18 @@ def release(folder: Path, target: Path, hidden_folder: Path, is_draft: bool) -> 
             f"{folder / CHECKLIST}: {is_open[0]}{more}; settle it, or --draft for a release that says DRAFT"
         )
     version = facts["version"] + ("-draft" if is_open else "")
-    seed = int(facts["seed"])
     title = f"{facts['benchmark']} {version}"
-    for name, cases in splits.items():
-        write_cases(target / f"{name}.jsonl", hidden(cases, seed) if name == "test" else cases)
-    write_cases(hidden_folder / "test.jsonl", keyed(splits["test"], seed))
-    _write_rest(target, splits, data, title, version, facts)
-    _write_rest(hidden_folder, {"test": splits["test"]}, data, title, version, {"hidden_side_of": title})
+    test, names = splits["test"], image_names(splits["test"], data.image_root)
+    secret = read_or_draw_secret(hidden_folder)
+    opened = splits | {"test": hidden(test, secret, names)}
+    for name, cases in opened.items():
+        write_cases(target / f"{name}.jsonl", cases)
+    write_cases(hidden_folder / "test.jsonl", keyed(test, secret))
+    old_paths = {new: old for old, new in names.items()}
+    place_images(target, {path: data.image_root / old_paths.get(path, path) for path in _image_paths(opened)})
+    place_images(hidden_folder, {path: data.image_root / path for path in _image_paths({"test": test})})
+    _write_facts(target, title, version, facts)
+    _write_facts(hidden_folder, title, version, {"hidden_side_of": title})
     (target / "CHECKLIST.md").write_text(checklist_page(findings, answers, title), encoding="utf-8")
     num_files = write_sums(target)
     write_sums(hidden_folder)
@@ -115,20 +124,16 @@ def table(recipe: Recipe, built: Built) -> str:
         numbers = [f"{cost.num_cases:,}", f"{cost.num_steps:,}", f"{cost.hours:,.0f}", f"{cost.dollars:,.0f}"]
         costs.append([f"{cost.domain}: {cost.profession}", *numbers, "planned" if cost.is_planned else "counted"])
     lines += ["", aligned(costs)] if built.costs else []
+    lines += [f"splits of {name}: {origin}" for name, origin in built.split_origins.items()]
     lines += [f"left out of training, {reason}: {num:,} cases" for reason, num in built.left_out.items()]
     return "\n".join(lines)
 
 
-def _write_rest(
-    folder: Path,
-    splits: dict[str, list[CaseSolutions]],
-    data: DataFolder,
-    title: str,
-    version: str,
-    facts: dict[str, object],
-) -> None:
-    paths = {image.path for cases in splits.values() for item in cases for image in item.case.all_images}
-    place_images(folder, {path: data.image_root / path for path in sorted(paths)})
+def _image_paths(splits: Mapping[str, Sequence[CaseSolutions]]) -> list[str]:
+    return sorted({image.path for cases in splits.values() for item in cases for image in item.case.all_images})
+
+
+def _write_facts(folder: Path, title: str, version: str, facts: Mapping[str, object]) -> None:
     kept = {name: value for name, value in facts.items() if name != "image_root"}
     write_description(folder, kept | {"title": title, "version": version})
     (folder / VERSION_FILE).write_text(version + "\n", encoding="utf-8")
@@ -146,8 +151,8 @@ def _named_folder(text: str) -> tuple[str, DataFolder]:
     return name, open_data(folder)
 
 
-def _check_new(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
+def _check_new(folder: Path, but: str = "") -> None:
+    if folder.exists() and any(one.name != but for one in folder.iterdir()):
         raise InputError(f"{folder}: not empty; give a new folder")
 
 
@@ -162,7 +167,12 @@ def _parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("release", help="number it, and hide the test labels")
     one.add_argument("folder", type=Path, help="a built folder, annotated or not")
     one.add_argument("--to", type=Path, required=True, help="new folder of the release")
-    one.add_argument("--hidden", type=Path, required=True, help="new folder of the hidden side")
+    one.add_argument(
+        "--hidden",
+        type=Path,
+        required=True,
+        help="new folder of the hidden side; the SECRET of one before may lie in it",
+    )
     one.add_argument("--draft", action="store_true", help="release although the checklist is open, marked DRAFT")
     return parser
 

@@ -23,7 +23,7 @@ from pydicom import dcmread
 from tqdm import tqdm
 
 from medprm.cases.atomic import replaced_file
-from medprm.cases.deidentify_record import clean_records
+from medprm.cases.deidentify_record import LEFT_IN_PATHS, clean_records
 from medprm.cases.deidentify_settings import TextDeidentifySettings
 from medprm.errors import InputError
 from medprm.images.deidentify import HeldBack, deidentify_file
@@ -144,9 +144,15 @@ def _run_records(source: Path, target: Path, settings: DeidentifySettings, text:
     if target.exists():
         raise InputError(f"{target}: exists; give another name")
     counts = clean_records(source, target, settings, text)
+    num_left = counts.found.pop(LEFT_IN_PATHS, 0)
     found = ", ".join(f"{num} {kind}" for kind, num in sorted(counts.found.items())) or "nothing"
     print(f"{counts.num_records} records written to {target}; replaced in their texts: {found}")
-    print(f"not looked into: image paths of {counts.num_image_paths} records, names of annotators, documents")
+    print("searched for the record's own ids alone: names of annotators, passages of documents")
+    print(f"not changed: image paths of {counts.num_image_paths} records")
+    if num_left:
+        print(
+            f"{num_left} ids of patients or cases stand in image paths, which are left: rename the files and the paths"
+        )
     print("The risk is lower, not gone: read a sample before anything leaves the site.")
     return 0
 

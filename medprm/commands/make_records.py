@@ -2,8 +2,9 @@
 
 In: the set as it is published, or the folder that holds it under its usual name; for sets of step labels also one file.
 Out: train.jsonl, validation.jsonl and test.jsonl by the official split where there is one, else by patient (or case),
-and dataset.json with the folder that image paths start from. No image is copied; those inside a table or volume are
-written out. Prints what was read, kept and refused, and the labels of each split. `list` as SET shows all sets.
+and dataset.json with the folder that image paths start from, and `split`, which says which of the two it was. No image
+is copied; those inside a table or volume are written out. Prints what was read, kept and refused, and the labels of
+each split. `list` as SET shows all sets.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from medprm.annotation.consensus import label_steps
 from medprm.annotation.settings import ConsensusSettings
 from medprm.cases.atomic import replaced_file
-from medprm.cases.folder import DESCRIPTION, SPLITS, SUFFIXES
+from medprm.cases.folder import DESCRIPTION, DRAWN, OFFICIAL, SPLITS, SUFFIXES
 from medprm.cases.formats.table import FORMATS, READ_FORMATS, load_format
 from medprm.cases.jsonl import write_cases
 from medprm.cases.reading import Reading
@@ -36,11 +37,12 @@ LIST = "list"
 
 
 class Found(NamedTuple):
-    """What was read, where image paths start, and what dataset.json says beside."""
+    """What was read, where image paths start, what dataset.json says beside, and who drew the splits in the reading."""
 
     reading: Reading
     image_root: Path
     about: dict[str, Any]
+    is_split_drawn: bool = False
 
 
 def _fused(solution: Solution) -> Solution:
@@ -92,6 +94,10 @@ def make_records(
         path.unlink()
     for name, cases in splits.items():
         write_cases(target / f"{name}.jsonl", cases)
+    is_official = not found.is_split_drawn and all(
+        item.case.metadata.split for part in splits.values() for item in part
+    )
+    found.about["split"] = OFFICIAL if is_official else DRAWN
     _describe(target, source, seed, found, splits)
     print(_table(source, target, found.reading, splits, found.about.get("published")))
 
@@ -114,7 +120,7 @@ def _read_set(source: str, origin: Path, target: Path, seed: int, limit: int | N
     about: dict[str, Any] = {"licence": chosen.licence, "access": chosen.access, "zone": chosen.zone}
     if chosen.published and limit is None:
         about["published"] = chosen.num_published
-    return Found(reading, target if place.has_written else place.folder, about)
+    return Found(reading, target if place.has_written else place.folder, about, chosen.is_split_drawn)
 
 
 def _read_format(source: str, origin: Path, limit: int | None) -> Found:

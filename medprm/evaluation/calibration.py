@@ -1,7 +1,9 @@
 """Calibration of step scores: fitted on validation, measured on test before and after.
 
 In: judged steps. Out: `Calibration`s, and for the raw scores and each map the calibration error and the Brier score.
-A map keeps the order of scores, so that AUROC and the choices among candidates by min, max and last stay the same.
+No map turns the order of two scores round. A temperature keeps them apart (but within 1e-7 of 0 and 1), so that AUROC
+and the choices among candidates by min, max and last stay the same; isotonic regression makes ties, by which both may
+change.
 """
 
 from typing import Any

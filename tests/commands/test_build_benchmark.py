@@ -17,6 +17,7 @@ from medprm.cases.folder import open_data
 from medprm.cases.jsonl import read_cases, write_cases
 from medprm.cases.overlay import overlay
 from medprm.cases.schema import CaseSolutions, from_json
+from medprm.cases.sets.table import SETS
 from medprm.cases.splits import check_leakage
 from medprm.commands.build_benchmark import RECIPES, main
 
@@ -95,6 +96,7 @@ def built(tmp_path: Path) -> Path:
     # Two of the training films of b are test films under other names: one of b's own, one of a's.
     shutil.copyfile(other / "6.png", other / "0.png")
     shutil.copyfile(one / "4.png", other / "1.png")
+    (one / "dataset.json").write_text('{"split": "official"}')
     sets = ["--set", f"a={one}", "--set", f"b={other}"]
     assert main(["build", str(tmp_path / "small.yaml"), *sets, "--to", str(tmp_path / "built")]) == 0
     return tmp_path / "built"
@@ -103,6 +105,13 @@ def built(tmp_path: Path) -> Path:
 def answers(built: Path, **changes: Any) -> None:
     given = {name: {"answer": "yes", "by": "A. Person", "date": "2026-11-26"} for name in QUESTIONS} | changes
     (built / "checklist.yaml").write_text(yaml.safe_dump(given))
+
+
+def release(built: Path, folder: Path, name: str, hidden: str) -> tuple[Path, Path]:
+    """The released and the hidden side."""
+    answers(built)
+    assert main(["release", str(built), "--to", str(folder / name), "--hidden", str(folder / hidden)]) == 0
+    return folder / name, folder / hidden
 
 
 def test_a_build_says_what_is_missing(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,11 +124,24 @@ def test_a_build_says_what_is_missing(built: Path, capsys: pytest.CaptureFixture
         "missing": 3,
     }  # fmt: skip
     assert lines["validation", "chest_xray"]["found"] == 1
+    assert facts["split_of_sets"] == {"a": "official", "b": "not stated"}
     assert facts["left_out_of_training"] == {"b: an image of an evaluation set": 2}
     # 3 cases x 3 solutions x 1 step, three readers, a minute each.
     (cost,) = facts["specialists"]
     assert (cost["num_steps"], cost["is_planned"]) == (9, False)
     assert cost["hours"] == pytest.approx(27 / 60) and cost["dollars"] == pytest.approx(37 * 27 / 60)
+
+
+def test_a_build_shows_who_drew_the_splits_of_each_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_set(tmp_path / "a", {"test": 1})
+    (folder / "dataset.json").write_text('{"split": "drawn"}')
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(RECIPE))
+    command = ["build", str(tmp_path / "small.yaml"), "--set", f"a={folder}", "--to"]
+    assert main([*command, str(tmp_path / "built")]) == 0
+    assert "splits of a: drawn" in capsys.readouterr().out
+    (folder / "dataset.json").write_text('{"split": "by hand"}')
+    assert main([*command, str(tmp_path / "again")]) == 2
+    assert "split 'by hand'; expected official or drawn" in capsys.readouterr().err
 
 
 def test_a_build_is_a_data_folder_without_leaks_and_the_same_again(built: Path, tmp_path: Path) -> None:
@@ -190,8 +212,53 @@ def test_a_release_hides_every_label_of_the_test_split(built: Path, tmp_path: Pa
     for line in (released / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((released / name).read_bytes()).hexdigest() == digest
-    assert (released / "images" / "a" / "4.png").is_file()
+    assert (hidden / "images" / "a" / "4.png").is_file() and (released / "images" / "a" / "0.png").is_file()
     assert "A. Person" in (released / "CHECKLIST.md").read_text()
+
+
+def test_a_label_in_an_image_path_is_not_released(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "a", {"train": 1, "test": 2})
+    cases = read_cases(folder / "test.jsonl")
+    labelled = folder / "CT" / "lung" / "pneumothorax" / "1.PNG"
+    labelled.parent.mkdir(parents=True)
+    shutil.copyfile(folder / "1.png", labelled)
+    image = cases[0].case.images[0].model_copy(update={"path": "CT/lung/pneumothorax/1.PNG"})
+    cases[0] = cases[0]._replace(case=cases[0].case.model_copy(update={"images": (image,)}))
+    write_cases(folder / "test.jsonl", cases)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(RECIPE))
+    assert main(["build", str(tmp_path / "small.yaml"), "--set", f"a={folder}", "--to", str(tmp_path / "built")]) == 0
+    released, hidden = release(tmp_path / "built", tmp_path, "r", "h")
+    written = [path for path in released.rglob("*") if path.is_file()]
+    assert not [path for path in written if "pneumothorax" in str(path) or b"pneumothorax" in path.read_bytes()]
+    for item in read_cases(released / "test.jsonl"):
+        (image,) = item.case.images
+        digest = hashlib.sha256((released / image.path).read_bytes()).hexdigest()
+        assert image.path == f"images/{digest[:32]}.png"
+    paths = [item.case.images[0].path for item in read_cases(hidden / "test.jsonl")]
+    assert "images/a/CT/lung/pneumothorax/1.PNG" in paths and all((hidden / path).is_file() for path in paths)
+
+
+def test_names_of_solutions_follow_from_the_hidden_secret_alone(built: Path, tmp_path: Path) -> None:
+    one, kept = release(built, tmp_path, "r1", "h1")
+    other, _ = release(built, tmp_path, "r2", "h2")
+    names = [{solution.solution_id for item in read_cases(folder / "test.jsonl") for solution in item.solutions}
+             for folder in (one, other)]  # fmt: skip
+    assert len(names[0]) == 9 and names[0].isdisjoint(names[1]), "the same data and seed, other names"
+    secret = (kept / "SECRET").read_text().strip()
+    written = [path.read_bytes() for path in one.rglob("*") if path.is_file()]
+    assert len(secret) == 64 and not [content for content in written if secret.encode() in content]
+    (tmp_path / "h3").mkdir()
+    shutil.copyfile(kept / "SECRET", tmp_path / "h3" / "SECRET")
+    again, _ = release(built, tmp_path, "r3", "h3")
+    assert (again / "SHA256SUMS").read_bytes() == (one / "SHA256SUMS").read_bytes()
+
+
+def test_a_secret_of_another_form_is_named(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers(built)
+    (tmp_path / "h").mkdir()
+    (tmp_path / "h" / "SECRET").write_text("short")
+    assert main(["release", str(built), "--to", str(tmp_path / "r"), "--hidden", str(tmp_path / "h")]) == 2
+    assert "SECRET: expected 64 hexadecimal digits" in capsys.readouterr().err and not (tmp_path / "r").exists()
 
 
 def test_the_hidden_side_may_not_lie_in_the_release(built: Path, tmp_path: Path) -> None:
@@ -212,6 +279,11 @@ def test_the_recipe_of_the_brief_has_its_quotas() -> None:
         "pathology": 300,
         "dermatology": 200,
     }
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_set_of_a_recipe_has_a_reader(path: Path) -> None:
+    assert [name for name in read_recipe(path).sets if name not in SETS] == []
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def test_counts_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFi
     data = open_data(tmp_path / "out")
     splits = {name: data.split(name) for name in SPLITS}
     check_leakage(splits)
+    assert data.split_origin() == "drawn"
     assert sum(len(item.solutions) for part in splits.values() for item in part) == 24
     counts = json.loads((tmp_path / "out" / "dataset.json").read_text())["counts"]
     assert sum(counts["splits"][name]["incorrect"] for name in SPLITS) == 24
@@ -132,6 +133,7 @@ def test_images_of_real_sets_are_found_from_a_relative_folder(
     for name in SPLITS:
         for item in data.split(name):
             assert all(resolve_image(data.image_root, image.path).is_file() for image in item.case.all_images)
+    assert data.split_origin() == "drawn", "neither has an official split that is used"
 
 
 def _medqa(folder: Path, num_questions: int = 3) -> Path:
@@ -158,12 +160,14 @@ def test_questions_without_solutions_keep_the_official_split(
     assert [len(data.split(name, require_steps=False)) for name in SPLITS] == [3, 3, 3]
     about = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert (about["zone"], about["licence"], about["counts"]["cases_kept"]) == ("outside", "MIT", 9)
+    assert about["split"] == data.split_origin() == "official"
     assert main(["medqa", "--from", str(source), "--to", str(tmp_path / "few"), "--limit", "2"]) == 0
     assert len(open_data(tmp_path / "few").split("test", require_steps=False)) == 2
     assert main(["medqa", "--from", str(source), "--to", str(tmp_path / "own"), "--resplit"]) == 0
     own = open_data(tmp_path / "own")
     assert [len(own.split(name, require_steps=False)) for name in SPLITS] == [5, 2, 2]
     assert {item.case.metadata.split for item in own.split("test", require_steps=False)} == {None}
+    assert own.split_origin() == "drawn"
 
 
 def test_a_test_set_gives_a_test_split_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from medprm.evaluation.calibration import before_and_after, fit, fit_all
 from medprm.evaluation.steps import JudgedSteps, draw_resampling, judged_steps
+from medprm.statistics.step_metrics import auroc
 
 
 def overconfident(make_solutions, seed: int, num_patients: int) -> JudgedSteps:
@@ -32,6 +33,18 @@ def test_isotonic_is_scikit_learns(make_solutions) -> None:
     golden = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(steps.scores, steps.is_correct)
     grid = np.linspace(0, 1, 201)
     assert fit("isotonic", steps).apply(grid) == pytest.approx(golden.predict(grid), abs=1e-12)
+
+
+def test_both_keep_the_order_and_isotonic_makes_ties(make_solutions) -> None:
+    steps = overconfident(make_solutions, 3, 20)
+    raw = auroc(steps.is_correct, steps.scores)
+    assert raw is not None
+    order = np.argsort(steps.scores)
+    mapped = {kind: one.apply(steps.scores) for kind, one in fit_all(steps).items()}
+    assert all(np.all(np.diff(scores[order]) >= 0) for scores in mapped.values())
+    assert auroc(steps.is_correct, mapped["temperature"]) == pytest.approx(raw, abs=1e-12)
+    assert len(np.unique(mapped["isotonic"])) < len(np.unique(steps.scores)) == len(np.unique(mapped["temperature"]))
+    assert abs(auroc(steps.is_correct, mapped["isotonic"]) - raw) > 1e-3
 
 
 def test_too_few_steps_or_one_class_fit_nothing(make_solutions) -> None:

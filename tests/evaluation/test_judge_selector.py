@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medprm.annotation.settings import JudgeSettings
 from medprm.cases.schema import Case, GoldStandard
 from medprm.clients.chat import ChatReply, ChatRequest, Choice
 from medprm.errors import InputError
+from medprm.evaluation.best_of_n import selection_probabilities
 from medprm.evaluation.judge_selector import UNRATED, JudgeSelector, rating_prompt, read_ratings, write_ratings
 
 CASE = Case(
@@ -45,6 +47,13 @@ def test_each_distinct_candidate_is_rated_once(tmp_path: Path) -> None:
     found = read_ratings(tmp_path / "ratings.jsonl")
     assert found == {("c1", "a"): 0.9, ("c1", "b"): 0.3, ("c1", "c"): 0.9, ("c1", "d"): UNRATED}
     assert min(0.0, 0.3, 0.9) > UNRATED
+
+
+def test_equal_ratings_share_the_pick_and_unrated_ones_only_where_none_is_rated() -> None:
+    pick = selection_probabilities
+    assert pick(np.array([0.9, 0.3, 0.9, UNRATED]), 4).tolist() == [0.5, 0.0, 0.5, 0.0]
+    assert pick(np.array([0.0, UNRATED]), 2).tolist() == [1.0, 0.0]
+    assert pick(np.array([UNRATED, UNRATED]), 2).tolist() == [0.5, 0.5]
 
 
 def test_the_reference_never_stands_in_the_prompt() -> None:

@@ -1,9 +1,10 @@
 """A benchmark put together from data folders: test first, then training cases that share nothing with it.
 
 In: a recipe, data folders by the name of their set. Out: `Built`, cases by split under names of their own, where each
-image lies, and what is missing. Test cases come from official test splits (or validation, where the recipe says so);
-training cases that share a patient, an image's pixels or a question without image with a test or validation case are
-left out and counted. Where more is there than the quota, sets are drawn from in turn.
+image lies, and what is missing. Test cases come from what each folder has as its test split (or validation, where the
+recipe says so), official or drawn: `Built` says which. Training cases that share a patient, an image's pixels or a
+question without image with a test or validation case are left out and counted. Where more is there than the quota, sets
+are drawn from in turn.
 """
 
 import random
@@ -65,12 +66,15 @@ class Built:
     shortfall: list[Shortfall] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
+    # By set: official, drawn or not stated.
+    split_origins: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "shortfall": [one._asdict() | {"missing": one.missing} for one in self.shortfall],
             "specialists": [one._asdict() for one in self.costs],
             "left_out_of_training": self.left_out,
+            "split_of_sets": self.split_origins,
             "splits": {name: len(cases) for name, cases in self.splits.items()},
         }
 
@@ -81,7 +85,7 @@ def build(recipe: Recipe, folders: Mapping[str, DataFolder]) -> Built:
     if unknown or not folders:
         raise InputError(f"sets {unknown or 'none'}: expected some of {', '.join(recipe.sets)} (--set NAME=FOLDER)")
     generator = random.Random(recipe.seed)
-    built = Built()
+    built = Built(split_origins={name: data.split_origin() for name, data in folders.items()})
     held = nothing_held(0.9)
     pools = {split: _pools(folders, split) for split in ("train", "validation", SPLIT_OF_TEST)}
     test: list[Source] = []

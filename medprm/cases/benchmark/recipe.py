@@ -42,7 +42,7 @@ class EvaluationQuota(_Frozen):
     modalities: tuple[Modality, ...]
     sets: tuple[Text, ...]
     specialists: Specialists | None = None
-    # The official split that they are drawn from: `validation` for sets whose test answers are not published.
+    # The split of their folders that they are drawn from: `validation` for sets whose test answers are not published.
     split: Literal["validation", "test"] = "test"
 
 

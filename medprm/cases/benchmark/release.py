@@ -1,25 +1,26 @@
 """A release of a benchmark: numbered, with sums of its files, test labels apart.
 
 In: a built folder, a checklist that people have answered. Out: the release (test without anything that says which
-step or answer is right), and beside it the hidden folder, which stays with whoever runs the evaluation. `evaluate.py
-data.path=HIDDEN` scores against it.
+step or answer is right), and beside it the hidden folder, which stays with whoever runs the evaluation: the labels, and
+the secret that the names and the order of test solutions follow from. `evaluate.py data.path=HIDDEN` scores against it.
 """
 
 import hashlib
 import json
 import os
-import random
+import secrets
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from medprm.cases.atomic import replaced_file
 from medprm.cases.folder import DESCRIPTION
 from medprm.cases.schema import Case, CaseSolutions, Record, Solution, from_json, to_json
 from medprm.errors import InputError
 
-SUMS_FILE, VERSION_FILE = "SHA256SUMS", "VERSION"
+SUMS_FILE, VERSION_FILE, SECRET_FILE = "SHA256SUMS", "VERSION", "SECRET"
+SECRET_BYTES = 32
 # What a test case may say; everything else could tell.
 OPEN_CASE_FIELDS = (
     "case_id",
@@ -37,30 +38,27 @@ OPEN_SOLUTION_FIELDS = ("solution_id", "answer", "solution_steps")
 OPEN_STEP_FIELDS = ("step_id", "category", "content")
 
 
-def hidden(cases: Sequence[CaseSolutions], seed: int) -> list[CaseSolutions]:
-    """Test cases without labels, verdicts, references and free fields; candidates in drawn order under new names.
+def hidden(cases: Sequence[CaseSolutions], secret: bytes, image_names: Mapping[str, str]) -> list[CaseSolutions]:
+    """Test cases without labels, verdicts, references and free fields; candidates under new names, in their order.
 
-    `solution_key` gives the same names to the hidden side.
+    `keyed` gives the same names to the hidden side; `image_names` are the images' new paths by their old ones.
     """
     found = []
     for item in cases:
-        record = from_json(_open_case(item.case))
-        order = list(range(len(item.solutions)))
-        random.Random(f"{seed} {item.case.case_id}").shuffle(order)
-        solutions = [
-            _open_solution(record, item.solutions[place], solution_key(item.case, place, seed)) for place in order
-        ]
-        found.append(CaseSolutions(record.case(), solutions))
+        record = from_json(_open_case(item.case, image_names))
+        names = [solution_key(item.case, place, secret) for place in range(len(item.solutions))]
+        solutions = [_open_solution(record, one, name) for name, one in zip(names, item.solutions, strict=True)]
+        found.append(CaseSolutions(record.case(), sorted(solutions, key=lambda one: one.solution_id or "")))
     return found
 
 
-def keyed(cases: Sequence[CaseSolutions], seed: int) -> list[CaseSolutions]:
+def keyed(cases: Sequence[CaseSolutions], secret: bytes) -> list[CaseSolutions]:
     """The same cases with all they say, solutions under the names that the open side has."""
     return [
         CaseSolutions(
             item.case,
             [
-                one.model_copy(update={"solution_id": solution_key(item.case, place, seed)})
+                one.model_copy(update={"solution_id": solution_key(item.case, place, secret)})
                 for place, one in enumerate(item.solutions)
             ],
         )
@@ -68,9 +66,35 @@ def keyed(cases: Sequence[CaseSolutions], seed: int) -> list[CaseSolutions]:
     ]
 
 
-def solution_key(case: Case, place: int, seed: int) -> str:
-    """A name that does not say where in the file the solution stood, nor what it was called there."""
-    return hashlib.blake2b(f"{seed} {case.case_id} {place}".encode(), digest_size=6).hexdigest()
+def solution_key(case: Case, place: int, secret: bytes) -> str:
+    """A name that, without the secret, does not say where in the file the solution stood, nor what it was called."""
+    return hashlib.blake2b(f"{case.case_id} {place}".encode(), key=secret, digest_size=6).hexdigest()
+
+
+def read_or_draw_secret(folder: Path) -> bytes:
+    """The secret that lies in the hidden folder, so that a release can be made again; else a new one, left there."""
+    path = folder / SECRET_FILE
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(SECRET_BYTES) + "\n", encoding="utf-8")
+    try:
+        secret = bytes.fromhex(path.read_text(encoding="utf-8"))
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise InputError(f"{path}: expected {2 * SECRET_BYTES} hexadecimal digits; take the file of a former release")
+    return secret
+
+
+def image_names(cases: Sequence[CaseSolutions], root: Path) -> dict[str, str]:
+    """Old path -> path by the file's content: folders and names of files may say the label (RadImageNet's do)."""
+    names = {}
+    for path in {image.path for item in cases for image in item.case.all_images}:
+        with _open_image(root / path) as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        names[path] = f"images/{digest[:32]}{PurePosixPath(path).suffix.lower()}"
+    return names
 
 
 def place_images(folder: Path, images: dict[str, Path]) -> None:
@@ -78,8 +102,7 @@ def place_images(folder: Path, images: dict[str, Path]) -> None:
     for path, origin in images.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not origin.is_file():
-            raise InputError(f"{origin}: no such image file; complete the set's folder")
+        _open_image(origin).close()
         target.unlink(missing_ok=True)
         try:
             os.link(origin.resolve(), target)
@@ -108,8 +131,16 @@ def write_sums(folder: Path) -> int:
     return len(files)
 
 
-def _open_case(case: Case) -> dict[str, Any]:
+def _open_image(path: Path) -> BinaryIO:
+    if not path.is_file():
+        raise InputError(f"{path}: no such image file; complete the set's folder")
+    return open(path, "rb")
+
+
+def _open_case(case: Case, image_names: Mapping[str, str]) -> dict[str, Any]:
     value = to_json(case)
+    for image in [*([value["image"]] if value.get("image") else []), *value.get("images", [])]:
+        image["path"] = image_names[image["path"]]
     return _without_extra({name: value[name] for name in OPEN_CASE_FIELDS if name in value})
 
 

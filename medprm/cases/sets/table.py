@@ -37,6 +37,8 @@ class DataSet:
     # What a whole folder gives: cases (or solutions), as published.
     published: Mapping[str, int] = field(default_factory=dict)
     is_patient_data: bool = False
+    # Whether the splits that the reader gives are its own draw, not the publisher's.
+    is_split_drawn: bool = False
     # What the reader was tried on.
     tried: str = "fixture"
 
@@ -56,7 +58,7 @@ _WEB = "public; the questions were collected from the web"
 SETS: dict[str, DataSet] = {
     "nih": DataSet(
         "NIH ChestX-ray14, 64 x 64", "cxr_nih64", "NIH: free with link, citation, acknowledgement", "public",
-        PUBLIC, ("images/*.png",), _read_nih, tried="real set",
+        PUBLIC, ("images/*.png",), _read_nih, is_split_drawn=True, tried="real set",
     ),
     "vqa_rad": DataSet(
         "VQA-RAD", "vqa_rad", "CC0 1.0; images from MedPix", "public, OSF 89kps", PUBLIC, ("images/*.jpg",),
