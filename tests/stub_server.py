@@ -26,6 +26,14 @@ NUM_STEPS = re.compile(r"Answer with exactly (\d+) entries")
 OPTIONS = re.compile(r"Options: (.*)")
 # Faults of the connection, chosen by key and by how often it was seen; each with its share of first attempts.
 NETWORK = {"400": 0.0, "500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
+# Answers in good JSON that cannot be kept: halves of surrogate pairs, counts that no integer holds.
+ODD = {
+    "half_content": rb'{"model": "m", "choices": [{"message": {"content": "\ud83d"}, "finish_reason": "stop"}]}',
+    "half_model": rb'{"model": "\ud83d", "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}',
+    "endless": b'{"model": "m", "choices": [], "usage": {"prompt_tokens": 1e999, "completion_tokens": 1}}',
+    "countless": b'{"model": "m", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1e20}}',
+}
+NETWORK |= {"never": 0.01, **dict.fromkeys(ODD, 0.01)}
 # Faults of the content, chosen by key: the answer arrives and is of no use (or is merely strange).
 CONTENT = {"short": 0.03, "long": 0.03, "prose": 0.03, "refusal": 0.02, "length": 0.02, "none": 0.01, "huge": 0.004}
 SEEN: Counter[str] = Counter()
@@ -171,6 +179,10 @@ async def misbehave(writer: asyncio.StreamWriter, fault: str | None) -> bool:
         await respond(writer, 500, b"oh no")
     elif fault == "429":
         await respond(writer, 429, b"slow down", "Retry-After: 0.05\r\n")
+    elif fault == "never":
+        await respond(writer, 429, b"do not come again", "Retry-After: inf\r\n")
+    elif fault in ODD:
+        await respond(writer, 200, ODD[fault])
     elif fault == "garbage":
         await respond(writer, 200, b'{"choices": [{"message": {"con')
     elif fault == "cut":

@@ -7,6 +7,7 @@ serve`, Gemini's and other endpoints of that form.
 
 import email.utils
 import json
+import math
 import os
 import ssl
 import threading
@@ -26,6 +27,7 @@ from medprm.errors import InputError
 
 HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)  # asking again changes nothing
 BYTES_A_TOKEN = 4  # of text, about
+MOST_TOKENS = 2**53  # that a server may say it took; the journal holds no larger numbers
 OUR_FAULT = (401, 403, 404)  # neither for any other request: a wrong key, model or address
 
 
@@ -179,12 +181,15 @@ def parse_reply(text: bytes) -> ChatReply:
         details = usage.get("prompt_tokens_details") or {}
         counts = [usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")]
         numbers = [int(one or 0) for one in counts]
-        texts_are_text = all(one.text is None or isinstance(one.text, str) for one in choices)
-        if not texts_are_text or min(numbers) < 0:
-            raise ValueError("a content that is no text, or a negative count")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if not all(one.text is None or isinstance(one.text, str) for one in choices):
+            raise ValueError("a content that is no text")
+        if min(numbers) < 0 or max(numbers) > MOST_TOKENS:
+            raise ValueError("a count of tokens that cannot be")
+        reply = ChatReply(choices, str(value.get("model") or "unnamed"), *numbers, has_usage=has_usage)
+        reply.to_text().encode()  # half a surrogate pair is no text, and could not be kept
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SendFailure(f"no chat completion: {type(error).__name__}: {str(error)[:100]}", 200) from None
-    return ChatReply(choices, str(value.get("model") or "unnamed"), *numbers, has_usage=has_usage)
+    return reply
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -192,12 +197,13 @@ def _seconds(retry_after: str | None) -> float | None:
     if retry_after is None:
         return None
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
     except ValueError:
         try:
-            return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-        except (ValueError, TypeError):
+            seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
             return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def secret_key(name: str | None) -> str | None:

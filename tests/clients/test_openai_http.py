@@ -1,0 +1,48 @@
+"""The client against servers on loopback that answer oddly, break down, or are asked the same thing twice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stub_server
+from annotation_run import server_settings
+
+from medprm.cases.schema import Case, Metadata
+from medprm.clients.chat import ChatRequest, Message, Unanswered
+from medprm.clients.guard import Guard
+from medprm.clients.journal import Journal
+from medprm.clients.openai_http import OpenAIClient, _seconds
+from medprm.clients.settings import GuardSettings, PriceSettings
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite", is_paid=False) as opened:
+        yield opened
+
+
+def client(url: str, journal: Journal, **changes: Any) -> OpenAIClient:
+    settings = server_settings(url, **{"max_attempts": 2, **changes})
+    return OpenAIClient(settings, PriceSettings(), Guard(GuardSettings()), journal)
+
+
+def asked(text: str, case_id: str = "a") -> ChatRequest:
+    case = Case(case_id=case_id, modality="text", question="?", metadata=Metadata(source="made_up"))
+    return ChatRequest("judge", case, (Message("user", text),))
+
+
+def states(journal: Journal) -> list[tuple[str, int | None]]:
+    return [(state, status) for state, status in journal.rows("select state, status from attempts order by id")]
+
+
+@pytest.mark.parametrize("fault", [*stub_server.ODD, "never"])
+def test_an_odd_answer_is_a_failed_attempt_and_no_crash(journal: Journal, fault: str) -> None:
+    with stub_server.started() as url, pytest.raises(Unanswered, match="case a"):
+        client(url, journal).ask(asked(f"fault={fault}"))
+    assert states(journal) == [("failed", 429 if fault == "never" else 200)] * 2
+
+
+@pytest.mark.parametrize("endless", ["inf", "nan", "1e999"])
+def test_a_wait_without_end_is_none(endless: str) -> None:
+    assert _seconds(endless) is None
