@@ -74,9 +74,11 @@ class OpenAIClient:
     def ask(self, request: ChatRequest) -> ChatReply:
         """The answer; Unanswered after `max_attempts`, BudgetSpent before a request that could go over the budget."""
         key = request.key(self.model)
-        kept = self.journal.finished(key)
-        if kept is not None:
-            return ChatReply.from_text(kept)
+        with self.journal.alone_with(key):
+            kept = self.journal.finished(key)
+            return self._buy(request, key) if kept is None else ChatReply.from_text(kept)
+
+    def _buy(self, request: ChatRequest, key: str) -> ChatReply:
         url = self.settings.base_urls[zlib.crc32(request.case.case_id.encode()) % len(self.settings.base_urls)]
         self.guard.check(request.case, url, request.messages)
         failure = None

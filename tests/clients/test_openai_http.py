@@ -1,6 +1,7 @@
 """The client against servers on loopback that answer oddly, break down, or are asked the same thing twice."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,11 @@ def test_an_odd_answer_is_a_failed_attempt_and_no_crash(journal: Journal, fault:
 @pytest.mark.parametrize("endless", ["inf", "nan", "1e999"])
 def test_a_wait_without_end_is_none(endless: str) -> None:
     assert _seconds(endless) is None
+
+
+def test_two_cases_that_ask_the_same_at_once_are_one_request(journal: Journal) -> None:
+    requests = [asked("the same question", case_id) for case_id in ("a", "b")]
+    with stub_server.started(delay=0.3) as url, ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(client(url, journal).ask, requests)
+        assert list(stub_server.counts(url)["seen"].values()) == [1]
+    assert first == second and states(journal) == [("ok", 200)]
