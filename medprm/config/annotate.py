@@ -130,6 +130,12 @@ class AnnotateConfig:
         for name, server in self.solution_servers.items():
             if not server.base_urls or not server.model:
                 raise InputError(f"solution_servers.{name}: expected base_urls=[http://HOST:PORT/v1] and model=NAME")
+        models = [server.model for server in self.solution_servers.values()]
+        if len(set(models)) < len(models):
+            raise InputError(
+                f"solution_servers ask for the models {models}; expected another name of each, since solutions and "
+                "what was bought are known by it: give all addresses of one model as base_urls of one server"
+            )
 
     def _check_answers(self) -> None:
         """Open answers need cases that have them, and whoever compares them."""
