@@ -145,7 +145,8 @@ class OpenAIClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise SendFailure(f"{type(error).__name__}: {error}") from None
         if status != 200:
-            raise SendFailure(f"status {status}: {text[:200]!r}", status, _seconds(retry_after))
+            said = text.replace(self._key.encode(), b"***") if self._key else text
+            raise SendFailure(f"status {status}: {said[:200]!r}", status, _seconds(retry_after))
         return parse_reply(text)
 
     def _exchange(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str | None]:

@@ -55,3 +55,10 @@ def test_two_cases_that_ask_the_same_at_once_are_one_request(journal: Journal) -
         first, second = pool.map(client(url, journal).ask, requests)
         assert list(stub_server.counts(url)["seen"].values()) == [1]
     assert first == second and states(journal) == [("ok", 200)]
+
+
+def test_a_key_that_the_server_repeats_is_written_nowhere(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-of-this-test")
+    with stub_server.started() as url, pytest.raises(Unanswered, match=r"wrong key: Bearer \*\*\*'$"):
+        client(url, journal, api_key_env="SOME_KEY").ask(asked("fault=echo"))
+    assert list(journal.rows("select error from attempts")) == [("status 400: b'wrong key: Bearer ***'",)]
