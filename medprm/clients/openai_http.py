@@ -60,7 +60,7 @@ class OpenAIClient:
         self.model = settings.model
         self._key = secret_key(settings.api_key_env)
         self._requests, self._tokens = Bucket(settings.requests_per_minute), Bucket(settings.tokens_per_minute)
-        self._breaker = Breaker(settings.breaker_failures, settings.rest_seconds)
+        self._breakers = {url: Breaker(settings.breaker_failures, settings.rest_seconds) for url in settings.base_urls}
         self._slots = threading.BoundedSemaphore(settings.concurrency)
         self._purse = threading.Lock()
         self._http = httpx.Client(
@@ -79,9 +79,8 @@ class OpenAIClient:
             return self._buy(request, key) if kept is None else ChatReply.from_text(kept)
 
     def _buy(self, request: ChatRequest, key: str) -> ChatReply:
-        url = self.settings.base_urls[zlib.crc32(request.case.case_id.encode()) % len(self.settings.base_urls)]
-        self.guard.check(request.case, url, request.messages)
-        failure = None
+        """Attempt after attempt, each at the next address."""
+        failure, url = None, ""
         for number in range(self.settings.max_attempts):
             if failure is not None:
                 wait = (self.settings.backoff_seconds, self.settings.max_backoff_seconds)
@@ -89,18 +88,27 @@ class OpenAIClient:
             with self._slots:
                 self._requests.take()
                 self._tokens.take(likely_tokens(request))
-                self._breaker.wait()
+                url = self._address(request, number)
+                self.guard.check(request.case, url, request.messages)
+                self._breakers[url].wait()
                 try:
                     return self._attempt(request, key, url)
                 except SendFailure as error:
                     failure = error
                 finally:
-                    self._breaker.let_go()
+                    self._breakers[url].let_go()
             if failure.status in OUR_FAULT:
                 raise InputError(f"{url}: {failure}; check the address, the model {self.model!r} and the key")
             if failure.status in HOPELESS:
                 break
         raise Unanswered(f"{url}, {request.stage} of case {request.case.case_id}: {failure}")
+
+    def _address(self, request: ChatRequest, number: int) -> str:
+        """Of an attempt: first the case's own, then the next ones; those that rest only where all do."""
+        urls = self.settings.base_urls
+        own = zlib.crc32(request.case.case_id.encode()) + number
+        in_turn = [urls[(own + place) % len(urls)] for place in range(len(urls))]
+        return next((url for url in in_turn if not self._breakers[url].is_resting), in_turn[0])
 
     def _attempt(self, request: ChatRequest, key: str, url: str) -> ChatReply:
         """Send once and write down what happened; a charge whose end is not known stays at its worst."""
@@ -113,7 +121,7 @@ class OpenAIClient:
             dollars = 0.0 if error.status is not None and error.status != 200 else worst
             self.journal.fail(attempt, str(error), Bill(dollars=dollars), time.monotonic() - begin, error.status)
             if error.status != 429:
-                self._breaker.failed()
+                self._breakers[url].failed()
             raise
         # A server that does not say what it took may charge anything up to the worst.
         at_worst = max(worst, self.prices.worst(request, reply.model))
@@ -121,7 +129,7 @@ class OpenAIClient:
         tokens = (reply.input_tokens, reply.output_tokens, reply.cached_tokens)
         bill = Bill(reply.model, *tokens, dollars, has_usage=reply.has_usage)
         self.journal.finish(attempt, reply.to_text(), bill, time.monotonic() - begin)
-        self._breaker.succeeded()
+        self._breakers[url].succeeded()
         return reply
 
     def _begin(self, request: ChatRequest, key: str) -> tuple[int, float]:

@@ -60,7 +60,8 @@ class PriceSettings:
 class ServerSettings:
     """An OpenAI-compatible server."""
 
-    # Addresses up to and with the version, such as http://127.0.0.1:8000/v1; cases are shared out among several.
+    # Addresses up to and with the version, such as http://127.0.0.1:8000/v1; cases are shared out among several,
+    # and where one fails the next is tried.
     base_urls: list[str] = field(default_factory=list)
     # The model asked for; the one that answers is recorded and priced.
     model: str = ""
@@ -78,7 +79,7 @@ class ServerSettings:
     backoff_seconds: float = 1.0
     # Longest wait between two attempts; where the server asks for more (Retry-After), as long as it asks.
     max_backoff_seconds: float = 60.0
-    # Failures in a row, over all requests, after which nothing is sent for `rest_seconds`; then one request tries.
+    # Failures in a row of one address after which nothing is sent there for `rest_seconds`; then one request tries.
     breaker_failures: int = 20
     rest_seconds: float = 30.0
     # Limits of the provider; null: none. Tokens are those of text and images sent and of the longest answers.

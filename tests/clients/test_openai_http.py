@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from annotation_run import server_settings
 
 from medprm.cases.schema import Case, Metadata
 from medprm.clients.chat import ChatRequest, Message, Unanswered
-from medprm.clients.guard import Guard
+from medprm.clients.guard import Guard, GuardRefusal
 from medprm.clients.journal import Journal
 from medprm.clients.openai_http import OpenAIClient, _seconds
-from medprm.clients.settings import GuardSettings, PriceSettings
+from medprm.clients.settings import GuardSettings, ModelPrice, PriceSettings
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def client(url: str, journal: Journal, **changes: Any) -> OpenAIClient:
-    settings = server_settings(url, **{"max_attempts": 2, **changes})
+    settings = replace(server_settings(url), **{"max_attempts": 2, **changes})
     return OpenAIClient(settings, PriceSettings(), Guard(GuardSettings()), journal)
 
 
@@ -62,3 +63,24 @@ def test_a_key_that_the_server_repeats_is_written_nowhere(journal: Journal, monk
     with stub_server.started() as url, pytest.raises(Unanswered, match=r"wrong key: Bearer \*\*\*'$"):
         client(url, journal, api_key_env="SOME_KEY").ask(asked("fault=echo"))
     assert list(journal.rows("select error from attempts")) == [("status 400: b'wrong key: Bearer ***'",)]
+
+
+def test_with_one_of_two_addresses_dead_everything_is_answered(journal: Journal) -> None:
+    requests = [asked(f"question {number}", f"case-{number}") for number in range(20)]
+    with stub_server.started() as url, ThreadPoolExecutor(4) as pool:
+        both = {"base_urls": ["http://127.0.0.1:9/v1", url], "breaker_failures": 3, "rest_seconds": 60.0}
+        replies = list(pool.map(client(url, journal, **both).ask, requests))
+    assert len(replies) == 20
+    failed = states(journal).count(("failed", None))
+    assert 1 <= failed <= 6, "three in a row, and those under way with them; then the dead address rests"
+
+
+def test_the_next_address_passes_the_guard_too(journal: Journal) -> None:
+    urls = ["http://127.0.0.1:9/v1", "http://example.org/v1"]
+    settings = {"base_urls": urls, "breaker_failures": 100}
+    prices = PriceSettings(models={"stub": ModelPrice()})
+    asking = OpenAIClient(replace(server_settings(urls[0]), **settings), prices, Guard(GuardSettings()), journal)
+    for number in range(8):  # of some the first address is the dead one, of others the one outside
+        with pytest.raises(GuardRefusal, match="example.org is outside"):
+            asking.ask(asked(f"question {number}", f"case-{number}"))
+    assert 0 < len(states(journal)) < 8
