@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from medprm.errors import InputError
+from medprm.errors import InputError, check_least
 
 ZONES = ("machine", "site", "outside")
 
@@ -44,6 +44,10 @@ class ModelPrice:
     output: float = 0.0
     # Input that the server read from its cache; null: as other input.
     cached: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "cached"):
+            check_least(f"prices.models.*.{name}", getattr(self, name) or 0.0, 0.0)
 
 
 @dataclass
@@ -92,8 +96,13 @@ class ServerSettings:
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
                 raise InputError(f"base_urls: {url!r}; expected http(s)://host[:port]/path without user, key or query")
         for name in ("concurrency", "max_attempts", "max_answer_bytes", "breaker_failures"):
-            if getattr(self, name) < 1:
-                raise InputError(f"server {name} is {getattr(self, name)}; expected 1 or more")
+            check_least(f"server {name}", getattr(self, name), 1)
+        for name in ("max_backoff_seconds", "rest_seconds"):
+            check_least(f"server {name}", getattr(self, name), 0.0)
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise InputError(f"server {name} is {limit}; expected null or more than 0")
         if self.timeout_seconds <= 0 or self.backoff_seconds < 0:
             raise InputError(
                 f"server timeout_seconds is {self.timeout_seconds}, backoff_seconds {self.backoff_seconds}"
