@@ -16,6 +16,6 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def check_least(name: str, value: float, least: float) -> None:
-    """Raises InputError where `value` is below `least`."""
-    if value < least:
+    """Raises InputError where `value` is below `least`, or no number (nan)."""
+    if not value >= least:
         raise InputError(f"{name} is {value}; expected {least} or more")

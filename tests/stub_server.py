@@ -25,7 +25,15 @@ NAMED_FAULT = re.compile(r"fault=(\w+)")
 NUM_STEPS = re.compile(r"Answer with exactly (\d+) entries")
 OPTIONS = re.compile(r"Options: (.*)")
 # Faults of the connection, chosen by key and by how often it was seen; each with its share of first attempts.
-NETWORK = {"400": 0.0, "500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
+NETWORK = {"400": 0.0, "echo": 0.0, "500": 0.06, "429": 0.06, "cut": 0.04, "garbage": 0.04, "hang": 0.01, "drip": 0.005}
+# Answers in good JSON that cannot be kept: halves of surrogate pairs, counts that no integer holds.
+ODD = {
+    "half_content": rb'{"model": "m", "choices": [{"message": {"content": "\ud83d"}, "finish_reason": "stop"}]}',
+    "half_model": rb'{"model": "\ud83d", "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}',
+    "endless": b'{"model": "m", "choices": [], "usage": {"prompt_tokens": 1e999, "completion_tokens": 1}}',
+    "countless": b'{"model": "m", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1e20}}',
+}
+NETWORK |= {"never": 0.01, **dict.fromkeys(ODD, 0.01)}
 # Faults of the content, chosen by key: the answer arrives and is of no use (or is merely strange).
 CONTENT = {"short": 0.03, "long": 0.03, "prose": 0.03, "refusal": 0.02, "length": 0.02, "none": 0.01, "huge": 0.004}
 SEEN: Counter[str] = Counter()
@@ -156,21 +164,27 @@ async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             fault = named.group(1) if named and named.group(1) in NETWORK else fault
             if delay:
                 await asyncio.sleep(delay)
-            if not await misbehave(writer, fault):
+            if not await misbehave(writer, fault, fields.get("authorization")):
                 continue
             await respond(writer, 200, completion(body, key, hostile))
             ANSWERED[key] += 1
     writer.close()
 
 
-async def misbehave(writer: asyncio.StreamWriter, fault: str | None) -> bool:
+async def misbehave(writer: asyncio.StreamWriter, fault: str | None, authorization: str | None = None) -> bool:
     """Whether an answer is to be given after all."""
     if fault == "400":
         await respond(writer, 400, b"response_format is not supported")
+    elif fault == "echo":
+        await respond(writer, 400, f"wrong key: {authorization}".encode())
     elif fault == "500":
         await respond(writer, 500, b"oh no")
     elif fault == "429":
         await respond(writer, 429, b"slow down", "Retry-After: 0.05\r\n")
+    elif fault == "never":
+        await respond(writer, 429, b"do not come again", "Retry-After: inf\r\n")
+    elif fault in ODD:
+        await respond(writer, 200, ODD[fault])
     elif fault == "garbage":
         await respond(writer, 200, b'{"choices": [{"message": {"con')
     elif fault == "cut":

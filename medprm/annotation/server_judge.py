@@ -70,7 +70,7 @@ class ServerJudge:
         prompt_hash = question.request(0).prompt_hash()
         said = ask(self.client, question, lambda reply: read_answer(reply, len(steps)), self.settings.max_rounds)
         if said.value is None:
-            return all_unknown(len(steps), self.model, said.reason, prompt_hash)
+            return all_unknown(len(steps), said.model, said.reason, prompt_hash)
         return as_verdicts(said.value, passages, said.model, prompt_hash)
 
     def _messages(self, case: Case, steps: Sequence[str], passages: Sequence[Passage]) -> tuple[Message, ...]:

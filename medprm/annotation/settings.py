@@ -161,7 +161,7 @@ class JudgeSettings:
     def __post_init__(self) -> None:
         check_choice("judge.kind", self.kind, JUDGES)
         check_choice("judge.unseen", self.unseen, UNSEEN)
-        for name in ("max_rounds", "max_answer_tokens"):
+        for name in ("max_rounds", "max_answer_tokens", "max_image_pixels"):
             check_least(f"judge.{name}", getattr(self, name), 1)
 
 
@@ -305,6 +305,8 @@ class ExpertSettings:
         if (self.kind == "file") != (self.path is not None):
             raise InputError(f"expert.kind={self.kind} and expert.path={self.path}: a path goes with kind=file only")
         check_least("expert.num_experts", self.num_experts, 1)
+        check_least("expert.minutes_per_step", self.minutes_per_step, 0.0)
+        check_least("expert.dollars_per_hour", self.dollars_per_hour, 0.0)
         if self.double_share and self.num_experts < 2:
             raise InputError(f"expert.double_share is {self.double_share} with one expert; expected num_experts >= 2")
         for name in ("max_share", "pilot_share", "accuracy", "cannot_tell", "double_share"):

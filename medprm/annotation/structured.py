@@ -52,7 +52,7 @@ class Question(NamedTuple):
 
 
 class Answered(NamedTuple, Generic[Value]):
-    """`value` None: no answer of use; `reason` says why."""
+    """`value` None: no answer of use; `reason` says why. `model`: the one that answered last."""
 
     value: Value | None
     model: str
@@ -61,14 +61,15 @@ class Answered(NamedTuple, Generic[Value]):
 
 def ask(client: ChatClient, question: Question, read: Callable[[ChatReply], Value], max_rounds: int) -> Answered[Value]:
     """What `read` makes of the first answer that it does not refuse with UnusableAnswer. Unanswered as the client."""
-    reason = "never asked"
+    reason, model = "never asked", client.model
     for number in range(max_rounds):
+        reply = client.ask(question.request(number))
+        model = reply.model
         try:
-            reply = client.ask(question.request(number))
-            return Answered(read(reply), reply.model, "")
+            return Answered(read(reply), model, "")
         except UnusableAnswer as error:
             reason = str(error)
-    return Answered(None, client.model, reason)
+    return Answered(None, model, reason)
 
 
 def read_form(reply: ChatReply, form: type[Form]) -> Form:

@@ -11,9 +11,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from medprm.errors import InputError
 
@@ -70,6 +72,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._mutex = threading.Lock()
+        self._held: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # by key, while anybody wants it
         self._owner = _own(path)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self.mode = "DELETE" if is_on_network(path) else "WAL"  # WAL needs memory shared by all who read
@@ -98,6 +101,14 @@ class Journal:
         with self._mutex:
             row = self._database.execute("select reply from attempts where key=? and state='ok'", (key,)).fetchone()
         return row[0] if row else None
+
+    @contextmanager
+    def alone_with(self, key: str) -> Iterator[None]:
+        """One thread at a time has a key: whoever waited for it finds what was finished meanwhile."""
+        with self._mutex:
+            lock = self._held.setdefault(key, threading.Lock())
+        with lock:
+            yield
 
     def begin(self, key: str, stage: str, case_id: str, model: str, worst_dollars: float) -> int:
         """Write down that an attempt is about to be sent; returns its number. It counts at its worst price."""

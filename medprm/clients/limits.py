@@ -59,6 +59,12 @@ class Breaker:
         self._trier: int | None = None  # the thread that tries
         self._mutex = threading.Lock()
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether `wait` would wait."""
+        with self._mutex:
+            return self._until is not None and (self._trier is not None or time.monotonic() < self._until)
+
     def wait(self) -> None:
         """Until this thread may send: at once while it is closed, else when the rest is over and nobody else tries.
 

@@ -7,6 +7,7 @@ serve`, Gemini's and other endpoints of that form.
 
 import email.utils
 import json
+import math
 import os
 import ssl
 import threading
@@ -26,6 +27,7 @@ from medprm.errors import InputError
 
 HOPELESS = (400, 401, 403, 404, 405, 413, 415, 422)  # asking again changes nothing
 BYTES_A_TOKEN = 4  # of text, about
+MOST_TOKENS = 2**53  # that a server may say it took; the journal holds no larger numbers
 OUR_FAULT = (401, 403, 404)  # neither for any other request: a wrong key, model or address
 
 
@@ -58,7 +60,7 @@ class OpenAIClient:
         self.model = settings.model
         self._key = secret_key(settings.api_key_env)
         self._requests, self._tokens = Bucket(settings.requests_per_minute), Bucket(settings.tokens_per_minute)
-        self._breaker = Breaker(settings.breaker_failures, settings.rest_seconds)
+        self._breakers = {url: Breaker(settings.breaker_failures, settings.rest_seconds) for url in settings.base_urls}
         self._slots = threading.BoundedSemaphore(settings.concurrency)
         self._purse = threading.Lock()
         self._http = httpx.Client(
@@ -72,12 +74,13 @@ class OpenAIClient:
     def ask(self, request: ChatRequest) -> ChatReply:
         """The answer; Unanswered after `max_attempts`, BudgetSpent before a request that could go over the budget."""
         key = request.key(self.model)
-        kept = self.journal.finished(key)
-        if kept is not None:
-            return ChatReply.from_text(kept)
-        url = self.settings.base_urls[zlib.crc32(request.case.case_id.encode()) % len(self.settings.base_urls)]
-        self.guard.check(request.case, url, request.messages)
-        failure = None
+        with self.journal.alone_with(key):
+            kept = self.journal.finished(key)
+            return self._buy(request, key) if kept is None else ChatReply.from_text(kept)
+
+    def _buy(self, request: ChatRequest, key: str) -> ChatReply:
+        """Attempt after attempt, each at the next address."""
+        failure, url = None, ""
         for number in range(self.settings.max_attempts):
             if failure is not None:
                 wait = (self.settings.backoff_seconds, self.settings.max_backoff_seconds)
@@ -85,18 +88,27 @@ class OpenAIClient:
             with self._slots:
                 self._requests.take()
                 self._tokens.take(likely_tokens(request))
-                self._breaker.wait()
+                url = self._address(request, number)
+                self.guard.check(request.case, url, request.messages)
+                self._breakers[url].wait()
                 try:
                     return self._attempt(request, key, url)
                 except SendFailure as error:
                     failure = error
                 finally:
-                    self._breaker.let_go()
+                    self._breakers[url].let_go()
             if failure.status in OUR_FAULT:
                 raise InputError(f"{url}: {failure}; check the address, the model {self.model!r} and the key")
             if failure.status in HOPELESS:
                 break
         raise Unanswered(f"{url}, {request.stage} of case {request.case.case_id}: {failure}")
+
+    def _address(self, request: ChatRequest, number: int) -> str:
+        """Of an attempt: first the case's own, then the next ones; those that rest only where all do."""
+        urls = self.settings.base_urls
+        own = zlib.crc32(request.case.case_id.encode()) + number
+        in_turn = [urls[(own + place) % len(urls)] for place in range(len(urls))]
+        return next((url for url in in_turn if not self._breakers[url].is_resting), in_turn[0])
 
     def _attempt(self, request: ChatRequest, key: str, url: str) -> ChatReply:
         """Send once and write down what happened; a charge whose end is not known stays at its worst."""
@@ -109,7 +121,7 @@ class OpenAIClient:
             dollars = 0.0 if error.status is not None and error.status != 200 else worst
             self.journal.fail(attempt, str(error), Bill(dollars=dollars), time.monotonic() - begin, error.status)
             if error.status != 429:
-                self._breaker.failed()
+                self._breakers[url].failed()
             raise
         # A server that does not say what it took may charge anything up to the worst.
         at_worst = max(worst, self.prices.worst(request, reply.model))
@@ -117,7 +129,7 @@ class OpenAIClient:
         tokens = (reply.input_tokens, reply.output_tokens, reply.cached_tokens)
         bill = Bill(reply.model, *tokens, dollars, has_usage=reply.has_usage)
         self.journal.finish(attempt, reply.to_text(), bill, time.monotonic() - begin)
-        self._breaker.succeeded()
+        self._breakers[url].succeeded()
         return reply
 
     def _begin(self, request: ChatRequest, key: str) -> tuple[int, float]:
@@ -141,7 +153,8 @@ class OpenAIClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise SendFailure(f"{type(error).__name__}: {error}") from None
         if status != 200:
-            raise SendFailure(f"status {status}: {text[:200]!r}", status, _seconds(retry_after))
+            said = text.replace(self._key.encode(), b"***") if self._key else text
+            raise SendFailure(f"status {status}: {said[:200]!r}", status, _seconds(retry_after))
         return parse_reply(text)
 
     def _exchange(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str | None]:
@@ -179,12 +192,15 @@ def parse_reply(text: bytes) -> ChatReply:
         details = usage.get("prompt_tokens_details") or {}
         counts = [usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens")]
         numbers = [int(one or 0) for one in counts]
-        texts_are_text = all(one.text is None or isinstance(one.text, str) for one in choices)
-        if not texts_are_text or min(numbers) < 0:
-            raise ValueError("a content that is no text, or a negative count")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if not all(one.text is None or isinstance(one.text, str) for one in choices):
+            raise ValueError("a content that is no text")
+        if min(numbers) < 0 or max(numbers) > MOST_TOKENS:
+            raise ValueError("a count of tokens that cannot be")
+        reply = ChatReply(choices, str(value.get("model") or "unnamed"), *numbers, has_usage=has_usage)
+        reply.to_text().encode()  # half a surrogate pair is no text, and could not be kept
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SendFailure(f"no chat completion: {type(error).__name__}: {str(error)[:100]}", 200) from None
-    return ChatReply(choices, str(value.get("model") or "unnamed"), *numbers, has_usage=has_usage)
+    return reply
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -192,12 +208,13 @@ def _seconds(retry_after: str | None) -> float | None:
     if retry_after is None:
         return None
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
     except ValueError:
         try:
-            return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-        except (ValueError, TypeError):
+            seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
             return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def secret_key(name: str | None) -> str | None:

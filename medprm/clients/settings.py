@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from medprm.errors import InputError
+from medprm.errors import InputError, check_least
 
 ZONES = ("machine", "site", "outside")
 
@@ -45,6 +45,10 @@ class ModelPrice:
     # Input that the server read from its cache; null: as other input.
     cached: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "cached"):
+            check_least(f"prices.models.*.{name}", getattr(self, name) or 0.0, 0.0)
+
 
 @dataclass
 class PriceSettings:
@@ -60,7 +64,8 @@ class PriceSettings:
 class ServerSettings:
     """An OpenAI-compatible server."""
 
-    # Addresses up to and with the version, such as http://127.0.0.1:8000/v1; cases are shared out among several.
+    # Addresses up to and with the version, such as http://127.0.0.1:8000/v1; cases are shared out among several,
+    # and where one fails the next is tried.
     base_urls: list[str] = field(default_factory=list)
     # The model asked for; the one that answers is recorded and priced.
     model: str = ""
@@ -78,7 +83,7 @@ class ServerSettings:
     backoff_seconds: float = 1.0
     # Longest wait between two attempts; where the server asks for more (Retry-After), as long as it asks.
     max_backoff_seconds: float = 60.0
-    # Failures in a row, over all requests, after which nothing is sent for `rest_seconds`; then one request tries.
+    # Failures in a row of one address after which nothing is sent there for `rest_seconds`; then one request tries.
     breaker_failures: int = 20
     rest_seconds: float = 30.0
     # Limits of the provider; null: none. Tokens are those of text and images sent and of the longest answers.
@@ -91,8 +96,13 @@ class ServerSettings:
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
                 raise InputError(f"base_urls: {url!r}; expected http(s)://host[:port]/path without user, key or query")
         for name in ("concurrency", "max_attempts", "max_answer_bytes", "breaker_failures"):
-            if getattr(self, name) < 1:
-                raise InputError(f"server {name} is {getattr(self, name)}; expected 1 or more")
+            check_least(f"server {name}", getattr(self, name), 1)
+        for name in ("max_backoff_seconds", "rest_seconds"):
+            check_least(f"server {name}", getattr(self, name), 0.0)
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise InputError(f"server {name} is {limit}; expected null or more than 0")
         if self.timeout_seconds <= 0 or self.backoff_seconds < 0:
             raise InputError(
                 f"server timeout_seconds is {self.timeout_seconds}, backoff_seconds {self.backoff_seconds}"

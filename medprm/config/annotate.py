@@ -21,7 +21,7 @@ from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
 from medprm.config.checks import check_addresses, check_model, check_null_or_positive, check_resume
 from medprm.config.data import DataSettings
 from medprm.encoding.settings import EncodingSettings, LabelSettings
-from medprm.errors import InputError
+from medprm.errors import InputError, check_least
 from medprm.evaluation.settings import EvaluationSettings
 from medprm.training.settings import PackingSettings
 
@@ -94,6 +94,8 @@ class AnnotateConfig:
     def __post_init__(self) -> None:
         check_resume(self.resume, self.overwrite)
         check_null_or_positive("max_cases", self.max_cases)
+        check_least("budget_dollars", self.budget_dollars or 0.0, 0.0)
+        check_least("dollars_per_compute_hour", self.dollars_per_compute_hour, 0.0)
         self._check_cases()
         check_search(self.monte_carlo, self.consensus)
         check_fitted(self.monte_carlo, self.consensus)
@@ -130,6 +132,12 @@ class AnnotateConfig:
         for name, server in self.solution_servers.items():
             if not server.base_urls or not server.model:
                 raise InputError(f"solution_servers.{name}: expected base_urls=[http://HOST:PORT/v1] and model=NAME")
+        models = [server.model for server in self.solution_servers.values()]
+        if len(set(models)) < len(models):
+            raise InputError(
+                f"solution_servers ask for the models {models}; expected another name of each, since solutions and "
+                "what was bought are known by it: give all addresses of one model as base_urls of one server"
+            )
 
     def _check_answers(self) -> None:
         """Open answers need cases that have them, and whoever compares them."""

@@ -7,7 +7,7 @@ from medprm.clients.settings import GuardSettings, PriceSettings, ServerSettings
 from medprm.config.checks import check_addresses, check_null_or_positive, check_resume
 from medprm.config.data import DataSettings
 from medprm.encoding.settings import TileSettings
-from medprm.errors import InputError, check_choice
+from medprm.errors import InputError, check_choice, check_least
 from medprm.evaluation.search_settings import SearchSettings
 from medprm.scoring.settings import ScoringSettings
 
@@ -58,6 +58,7 @@ class SearchConfig:
         check_resume(self.resume, self.overwrite)
         check_choice("split", self.split, ("validation", "test"))
         check_null_or_positive("max_cases", self.max_cases)
+        check_least("budget_dollars", self.budget_dollars or 0.0, 0.0)
         check_null_or_positive("num_threads", self.num_threads)
         check_addresses("search.policy", self.search.policy, "policy_server", self.policy_server)
         if self.scoring.protocol != "own":

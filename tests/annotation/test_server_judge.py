@@ -86,6 +86,7 @@ def test_it_is_asked_again_and_then_unknown() -> None:
     judged = ServerJudge(client, JudgeSettings(kind="server", max_rounds=3)).judge(CASE, "s", STEPS, [PASSAGE])
     assert [one.verdict for one in judged] == ["unknown"] * 3 and len(client.asked) == 3
     assert {one.reason for one in judged} == {"not one verdict for each step"}
+    assert {one.model for one in judged} == {"model-1"}, "the model that answered, not the one that was asked for"
 
 
 def test_a_server_that_gives_no_answer_is_no_unknown_verdict() -> None:

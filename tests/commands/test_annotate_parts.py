@@ -21,6 +21,7 @@ from medprm.annotation.settings import (
 from medprm.cases.jsonl import read_cases, read_records, write_cases
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.schema import CaseSolutions
+from medprm.clients.settings import ServerSettings
 from medprm.commands import annotate
 from medprm.commands.annotate_shards import merged_records
 from medprm.config import AnnotateConfig, DataSettings
@@ -134,6 +135,13 @@ def test_servers_solve_each_under_its_name(tmp_path: Path) -> None:
         annotate.run(config)
     cases = read_cases(tmp_path / "out" / "candidates.jsonl", require_steps=True)
     assert [[one.generator for one in item.solutions] for item in cases] == [["stub", "stub", "other", "other"]] * 3
+
+
+def test_servers_of_one_model_name_are_refused() -> None:
+    servers = {name: ServerSettings([f"http://{name}:8000/v1"], "same") for name in ("a", "b")}
+    with pytest.raises(InputError, match=r"solution_servers ask for the models \['same', 'same'\]"):
+        AnnotateConfig(solution_servers=servers)
+    AnnotateConfig(solution_servers=servers | {"b": ServerSettings(["http://b:8000/v1"], "other")})
 
 
 def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Path) -> None:
