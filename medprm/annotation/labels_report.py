@@ -49,7 +49,7 @@ class Measured(NamedTuple):
     experts: Experts
     truth: Mapping[StepKey, Label]
     would_say: Callable[[StepKey], Sequence[ExpertVerdict]] | None  # what a simulated expert would say of any step
-    fitted: Mapping[StepKey, Label] | None = None  # labels of a rule that was fitted on the experts
+    labelled: Sequence[Label] = ()  # as written with the experts, step by step; there before anything is reported
     pilot: frozenset[StepKey] = frozenset()  # steps that experts were given at random
 
 
@@ -87,9 +87,7 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
     steps, guessed = measured.steps, zip(measured.steps, measured.chances, strict=True)
     judge: list[Label] = [one.judge for one in steps]
     fused: list[Label] = [one.label for one in steps]
-    labels: dict[StepKey, Label] = {one.key: one.label for one in steps}
-    labels |= measured.fitted or {}
-    reviewed: list[Label] = [_with_expert(one, measured.experts, labels[one.key]) for one in steps]
+    assert len(measured.labelled) == len(steps), "labels are measured as they were written"
     fitted = consensus_chances(steps, measured.experts)
     dawid_skene: list[Label] = [] if fitted is None else ["correct" if one >= 0.5 else "incorrect" for one in fitted]
     rows = {
@@ -97,7 +95,7 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
         "monte_carlo_value": [_by_score(one, 0.0) for one in steps],
         "monte_carlo_half": [_by_score(one, 0.5) for one in steps],
         "hybrid_before_experts": fused,
-        "hybrid_after_experts": reviewed,
+        "hybrid_after_experts": list(measured.labelled),
         "hybrid_and_best_guess": [
             best_guess(one, chance, measured.experts.get(one.key, ())) for one, chance in guessed
         ],
@@ -115,11 +113,6 @@ def write_report(folder: Path, report: Mapping[str, Any], title: str, notes: Seq
     page = environment.get_template("labels_report.html.j2").render(title=title, notes=notes, report=report)
     with replaced_file(folder / "labels_report.html") as draft:
         draft.write_text(page, encoding="utf-8")
-
-
-def _with_expert(step: QueuedStep, experts: Experts, label: Label) -> Label:
-    said = expert_majority(experts.get(step.key, ()))
-    return said if said != "unknown" else label
 
 
 def _by_score(step: QueuedStep, threshold: float) -> Label:

@@ -32,7 +32,8 @@ def measured(num: int, num_double: int) -> Measured:
         said += [ExpertVerdict(verdict=other if i else "unknown", expert_id="b")] if i < num_double else []
         if said:
             experts[steps[-1].key] = tuple(said)
-    return Measured(steps, [0.5 + 0.001 * i for i in range(num)], list(range(num)), experts, {}, None)
+    chances: list[float] = [0.5 + 0.001 * i for i in range(num)]
+    return Measured(steps, chances, list(range(num)), experts, {}, None, ["unknown"] * num)
 
 
 def test_dawid_skene_stands_beside_the_rule_where_experts_have_spoken() -> None:
@@ -95,7 +96,7 @@ def simulated(num: int, num_pilot: int) -> Measured:
     experts = {key: would_say(key) for key in pilot}
     chances, _ = step_chances(steps, experts)
     order = rank_steps(steps, chances, 1.0)
-    return Measured(steps, chances, order, experts, truth, would_say, pilot=frozenset(pilot))
+    return Measured(steps, chances, order, experts, truth, would_say, ["unknown"] * num, pilot=frozenset(pilot))
 
 
 def test_the_ranked_queue_pays_for_its_pilot() -> None:

@@ -9,6 +9,8 @@ import pytest
 import stub_server
 from annotation_run import annotate_config, text_records, write_inputs
 
+from medprm.annotation.expert_queue import StepKey
+from medprm.annotation.expert_stage import read_truth
 from medprm.annotation.gates import GATES_FILE
 from medprm.annotation.settings import (
     ConsensusSettings,
@@ -144,7 +146,7 @@ def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Pat
             output,
             overwrite=True,
             monte_carlo=fixed,
-            consensus=ConsensusSettings(rule=rule, certain_from=0.8),
+            consensus=ConsensusSettings(rule=rule, certain_from=0.8, answer_step="unknown"),
             expert=ExpertSettings(max_share=0.6, pilot_share=0.5),
         )
         folder = annotate.run(config)
@@ -161,6 +163,7 @@ def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Pat
         report = json.loads((folder / "labels_report.json").read_text())
         after = report["sources"]["hybrid_after_experts"]["coverage"]["value"]
         assert after == pytest.approx(sum(one.label in ("correct", "incorrect") for one in steps) / len(steps))
+        assert steps[-1].label == "unknown" or steps[-1].annotation_method == "expert_verified"
     few = phantom_config(
         output, overwrite=True, monte_carlo=fixed, consensus=ConsensusSettings(rule="calibrated"), max_cases=1
     )
@@ -170,6 +173,37 @@ def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Pat
         phantom_config(output, consensus=ConsensusSettings(rule="calibrated"))
     with pytest.raises(InputError, match="certain_from is 0.8 but only rule=calibrated and dawid_skene"):
         ConsensusSettings(certain_from=0.8)
+
+
+@pytest.mark.parametrize("after_first_error", ["unknown", "incorrect"])
+def test_the_report_measures_the_labels_that_are_written(whole: Path, after_first_error: str) -> None:
+    """An expert who finds an error, or takes one back, changes the labels of the steps behind it."""
+    output = whole.parent / "after"
+    folder = annotate.run(
+        phantom_config(
+            output,
+            overwrite=True,
+            consensus=ConsensusSettings(after_first_error=after_first_error),
+            stage=StageSettings(name="prototype", min_label_accuracy=0.5),
+        )
+    )
+    (truth_file,) = whole.parent.glob("phantom-*/truth.jsonl")
+    truth = read_truth(truth_file)
+    labels = {
+        StepKey(record.case_id, str(record.solution_id), step.step_id): step.label
+        for record in read_records(folder / "labelled.jsonl")
+        for step in record.solution_steps
+    }
+    given = {key: label for key, label in labels.items() if label in ("correct", "incorrect")}
+    report = json.loads((folder / "labels_report.json").read_text())
+    after = report["sources"]["hybrid_after_experts"]
+    assert after["coverage"]["value"] == pytest.approx(len(given) / len(labels))
+    accuracy = sum(label == truth[key] for key, label in given.items()) / len(given)
+    assert after["accuracy"]["value"] == pytest.approx(accuracy)
+    (gate,) = json.loads((folder / GATES_FILE).read_text())["gates"]
+    assert gate["value"] == pytest.approx(accuracy)
+    ledger = json.loads((folder / "ledger.json").read_text())
+    assert report["cost"]["dollars_per_label"]["n"] == ledger["work"]["num_labels"] == len(given)
 
 
 def test_a_stage_passes_its_gates_before_the_next_begins(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
