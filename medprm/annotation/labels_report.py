@@ -76,7 +76,7 @@ def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[s
         for name, labels in rows.items():
             report["sources"][name] |= _accuracies(labels, truth, clusters, weights)
         report["no_source"] = {"all_correct": _share([one == "correct" for one in truth], clusters, weights)}
-        report["by_category"] = _by_category(rows, truth, measured.steps)
+        report["by_category"] = _by_category(rows, truth, measured.steps, clusters, weights)
         if measured.would_say:
             report |= _curve(measured, truth, clusters, weights)
     return report
@@ -142,7 +142,7 @@ def _accuracies(
         "precision_of_incorrect": _masked(right, called, clusters, weights),
         "recall_of_incorrect": _masked(right, wrong & given, clusters, weights),
     }
-    return {name: one.as_json() for name, one in found.items() if one is not None and one.is_defined}
+    return _defined(found)
 
 
 def _masked(values: np.ndarray, mask: np.ndarray, clusters: Clusters, weights: np.ndarray) -> Estimate | None:
@@ -154,21 +154,30 @@ def _masked(values: np.ndarray, mask: np.ndarray, clusters: Clusters, weights: n
 
 
 def _by_category(
-    rows: Mapping[str, Sequence[Label]], truth: Sequence[Label], steps: Sequence[QueuedStep]
+    rows: Mapping[str, Sequence[Label]],
+    truth: Sequence[Label],
+    steps: Sequence[QueuedStep],
+    clusters: Clusters,
+    weights: np.ndarray,
 ) -> dict[str, Any]:
-    """Plain shares, to see where a source is blind."""
+    """Coverage, and accuracy where there is a label, of each source: to see where one is blind."""
     found: dict[str, Any] = {}
     for category in sorted({one.category for one in steps}):
-        places = [place for place, one in enumerate(steps) if one.category == category]
-        found[category] = {"n": len(places)}
+        is_here = np.array([one.category == category for one in steps])
+        found[category] = {"n": int(is_here.sum())}
         for name, labels in rows.items():
-            given = [place for place in places if labels[place] in ("correct", "incorrect")]
-            right = sum(labels[place] == truth[place] for place in given)
-            found[category][name] = {
-                "coverage": len(given) / len(places),
-                "accuracy": right / len(given) if given else None,
+            given = np.array([one in ("correct", "incorrect") for one in labels])
+            right = np.array([one == true for one, true in zip(labels, truth, strict=True)])
+            numbers = {
+                "coverage": _masked(given, is_here, clusters, weights),
+                "accuracy": _masked(right, given & is_here, clusters, weights),
             }
+            found[category][name] = _defined(numbers)
     return found
+
+
+def _defined(numbers: Mapping[str, Estimate | None]) -> dict[str, Any]:
+    return {name: one.as_json() for name, one in numbers.items() if one is not None and one.is_defined}
 
 
 def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_bootstrap: int) -> dict[str, Any]:

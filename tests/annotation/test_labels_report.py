@@ -117,6 +117,20 @@ def test_the_ranked_queue_pays_for_its_pilot() -> None:
     assert curve["1.00"]["value"] == 1.0
 
 
+def test_a_category_s_numbers_have_intervals_by_patient(tmp_path: Path) -> None:
+    given = simulated(300, num_pilot=60)
+    report = report_of(given)
+    film = [one for one in given.steps if one.category == "film"]
+    row = report["by_category"]["film"]
+    assert row["n"] == row["judge"]["coverage"]["n"] == row["judge"]["accuracy"]["n"] == len(film)
+    accuracy = row["judge"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(np.mean([given.truth[one.key] == one.judge for one in film]))
+    assert 0 < accuracy["low"] < accuracy["value"] < accuracy["high"] < 1
+    assert row["hybrid_before_experts"].keys() == {"coverage"}, "no label, no accuracy"
+    write_report(tmp_path, report, "labels", [])
+    assert f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, " in (tmp_path / "labels_report.html").read_text()
+
+
 def test_a_pilot_that_is_all_of_the_queue_is_no_better_than_chance() -> None:
     at_30 = report_of(simulated(300, num_pilot=90))["at_0.3"]
     assert abs(at_30["ranked_minus_random_of_all"]["value"]) < 0.03
