@@ -14,6 +14,7 @@ from medprm.annotation.settings import (
     StageSettings,
     check_fitted,
     check_search,
+    check_unread,
 )
 from medprm.cases.filters.settings import FilterSettings
 from medprm.cases.settings import AnswerSettings
@@ -105,6 +106,9 @@ class AnnotateConfig:
         check_model("policy_server", self.policy_server)
         if self.expert.kind == "auto":
             self.expert.kind = "simulated" if self.is_phantom else "none"
+        if self.expert.kind != "simulated" and self.stage.name in ("none", "prototype"):  # pilot and full say three
+            reason = f"only kind=simulated reads it (kind={self.expert.kind})"
+            check_unread("expert", self.expert, ("num_experts", "double_share"), reason)
         if self.is_phantom and self.max_cases is None:
             self.max_cases = PHANTOM_CASES
         check_null_or_positive("num_threads", self.num_threads)
