@@ -91,14 +91,15 @@ def run(config: AnnotateConfig) -> Path:
     if config.estimate:
         print(json.dumps(estimate(cases, config), indent=2))
         return Path(config.output_dir)
-    shards = shard_folders(config, MACHINE_FILE, FREE_ON_RESUME) if config.merge_shards else []
+    in_shards = MACHINE_FILE if "machines" in config.stages else CANDIDATES_FILE
+    shards = shard_folders(config, in_shards, FREE_ON_RESUME) if config.merge_shards else []
     folder = begin_run(run_folder(config), config, WAYS_OUT, FREE_ON_RESUME)
     save_counts(folder, usable.counts)
     save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date, answers=kinds)
     logger.info("answers: %s", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
     with ExitStack() as opened:
         if shards:
-            write_records(folder / MACHINE_FILE, merged_records(shards, cases, MACHINE_FILE))
+            write_records(folder / in_shards, merged_records(shards, cases, in_shards))
             logger.info("%d shards put together", len(shards))
             journals = [opened.enter_context(Journal(one / JOURNAL_FILE, is_paid=is_paid(config))) for one in shards]
         else:

@@ -59,7 +59,8 @@ class AnnotateConfig:
     stages: list[str] = field(default_factory=lambda: list(RUN_STAGES))
     # i/n: only every n-th case, from case i on (0 <= i < n), as one task of a SLURM array; null: all of them.
     shard: str | None = None
-    # n: put the shards 0/n to n-1/n of this run together, and go on with the experts; null: there are none.
+    # n: put the shards 0/n to n-1/n of this run together (stages=[solutions]: their candidates), and go on with the
+    # experts; null: there are none.
     merge_shards: int | None = None
     # Which stage of a project this is, and its gates.
     stage: StageSettings = field(default_factory=StageSettings)

@@ -138,6 +138,25 @@ def test_servers_solve_each_under_its_name(tmp_path: Path) -> None:
     assert [[one.generator for one in item.solutions] for item in cases] == [["stub", "stub", "other", "other"]] * 3
 
 
+def test_shards_that_only_make_solutions_are_put_together(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", num_cases=3)
+    write_cases(inputs / "cases.jsonl", [CaseSolutions(one.case(), []) for one in text_records(3, num_solutions=1)])
+    with stub_server.started() as url:
+
+        def config(output: str, **changes: object) -> AnnotateConfig:
+            made = SolutionSettings(num=2, min_steps=1)
+            return annotate_config(inputs, tmp_path / output, url, stages=["solutions"], solutions=made, **changes)
+
+        whole = annotate.run(config("whole"))
+        annotate.run(config("sharded", shard="0/2"))
+        with pytest.raises(InputError, match=r"1_of_2: not there, or not finished"):
+            annotate.run(config("sharded", merge_shards=2))
+        annotate.run(config("sharded", shard="1/2"))
+        merged = annotate.run(config("sharded", merge_shards=2))
+    assert (merged / "candidates.jsonl").read_bytes() == (whole / "candidates.jsonl").read_bytes() != b""
+    assert not (merged / "machine.jsonl").exists()
+
+
 def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Path) -> None:
     output = whole.parent / "fitted"
     fixed = MonteCarloSettings(num_rollouts=8, rollouts_per_round=4, num_processes=1, stopping="fixed")
