@@ -155,7 +155,8 @@ class RetrievalSettings:
 class JudgeSettings:
     """Who reads a solution against the evidence and says + or - of each step."""
 
-    # rule: the built-in text-only judge of the phantom's sentences; server: a model at an OpenAI-compatible address.
+    # rule: the built-in text-only judge of the phantom's sentences, refused for other cases; server: a model at an
+    # OpenAI-compatible address.
     kind: str = "rule"
     # kind=rule: what it says of a step that it would have to see the film for: unknown, or correct (as a blind language
     # model that finds nothing against it).
@@ -184,7 +185,8 @@ class JudgeSettings:
 class MonteCarloSettings:
     """Rollouts of step prefixes."""
 
-    # tiny: the shipped base in this process; server: an OpenAI-compatible address that can continue a text.
+    # tiny: the shipped base in this process, for the phantom's cases; server: an OpenAI-compatible address that can
+    # continue a text.
     policy: str = "tiny"
     # policy=server: how it goes on from a prefix. continue_final_message: as vLLM continues the assistant's turn;
     # prompt: by asking for it, for servers that cannot.

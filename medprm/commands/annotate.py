@@ -42,6 +42,7 @@ from medprm.commands.annotate_filters import save_counts, usable_cases, usable_s
 from medprm.commands.annotate_shards import cases_of_shard, merged_records, run_folder, shard_folders
 from medprm.commands.annotators import (
     Source,
+    check_annotators,
     check_keys,
     is_paid,
     make_annotators,
@@ -86,6 +87,7 @@ def run(config: AnnotateConfig) -> Path:
         check_keys(config)
     source = open_source(config)
     usable = usable_cases(open_cases(source, config)[: config.max_cases], source, config)
+    check_annotators(usable.cases, source, config)
     cases = cases_of_shard(usable.cases, config)
     kinds = AnswerMatcher(config.answers).check(item.case for item in cases)
     if config.estimate:

@@ -4,10 +4,11 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stub_server
-from annotation_run import annotate_config, text_records, write_inputs
+from annotation_run import annotate_config, server_settings, text_records, write_inputs
 
 from medprm.annotation.expert_queue import StepKey
 from medprm.annotation.expert_stage import read_truth
@@ -15,6 +16,7 @@ from medprm.annotation.gates import GATES_FILE
 from medprm.annotation.settings import (
     ConsensusSettings,
     ExpertSettings,
+    JudgeSettings,
     MonteCarloSettings,
     RetrievalSettings,
     SolutionSettings,
@@ -23,6 +25,7 @@ from medprm.annotation.settings import (
 from medprm.cases.jsonl import read_cases, read_records, write_cases
 from medprm.cases.phantom.settings import PhantomSettings
 from medprm.cases.schema import CaseSolutions
+from medprm.clients.settings import ServerSettings
 from medprm.commands import annotate
 from medprm.commands.annotate_shards import merged_records
 from medprm.config import AnnotateConfig, DataSettings
@@ -280,6 +283,49 @@ def test_experts_of_a_file_pass_the_gates_by_what_they_say_of_the_pilot(tmp_path
     gates = {one["name"]: one for one in json.loads((out / GATES_FILE).read_text())["gates"]}
     assert gates["label_accuracy"]["value"] == accuracy["value"] and all(one["is_passed"] for one in gates.values())
     assert (out / "expert_queue.jsonl").read_text() == "", "everything that was asked has been answered"
+
+
+NOWHERE = "http://127.0.0.1:9/v1"
+BUILT_IN: dict[str, Any] = {
+    "judge": JudgeSettings(),
+    "judge_server": ServerSettings(),
+    "monte_carlo": MonteCarloSettings(),
+    "policy_server": ServerSettings(),
+    "estimate": True,
+}
+JUDGE_SERVER: dict[str, Any] = {"judge": JudgeSettings(kind="server"), "judge_server": server_settings(NOWHERE)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, r"case case-0 of source 'made_up': judge.kind=rule reads the phantom's .* set judge=server"),
+        ({"consensus": ConsensusSettings(rule="value")}, r"monte_carlo.policy=tiny has learnt .* set policy=server"),
+        ({"consensus": ConsensusSettings(rule="judge")}, "judge.kind=rule reads"),
+        ({"stages": ["solutions"]}, None),
+        (JUDGE_SERVER, "monte_carlo.policy=tiny has learnt"),
+        (JUDGE_SERVER | {"consensus": ConsensusSettings(rule="judge")}, None),
+    ],
+)
+def test_your_own_cases_are_not_labelled_by_what_knows_the_phantom(
+    changes: dict[str, object], reason: str | None, tmp_path: Path
+) -> None:
+    inputs = write_inputs(tmp_path, num_cases=1)
+    config = annotate_config(inputs, tmp_path / "out", NOWHERE, **(BUILT_IN | changes))
+    if reason is None:
+        annotate.run(config)
+    else:
+        with pytest.raises(InputError, match=reason):
+            annotate.run(config)
+
+
+def test_the_tiny_policy_makes_no_solutions_of_your_own_cases(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path, num_cases=1)
+    write_cases(inputs / "cases.jsonl", [CaseSolutions(text_records(1)[0].case(), [])])
+    config = annotate_config(inputs, tmp_path / "out", NOWHERE, stages=["solutions"], **BUILT_IN)
+    with pytest.raises(InputError, match=r"monte_carlo.policy=tiny .* \(or solution_servers\)"):
+        annotate.run(config)
+    annotate.run(replace(config, solution_servers={"a": server_settings(NOWHERE)}))
 
 
 def test_stages_are_done_from_the_first_on() -> None:
