@@ -49,7 +49,7 @@ class Measured(NamedTuple):
     experts: Experts
     truth: Mapping[StepKey, Label]
     would_say: Callable[[StepKey], Sequence[ExpertVerdict]] | None  # what a simulated expert would say of any step
-    fitted: Mapping[StepKey, Label] | None = None  # labels of a rule that was fitted on the experts
+    labelled: Sequence[Label] = ()  # as written with the experts, step by step; there before anything is reported
     pilot: frozenset[StepKey] = frozenset()  # steps that experts were given at random
 
 
@@ -76,7 +76,7 @@ def make_report(measured: Measured, num_bootstrap: int, seed: int = 0) -> dict[s
         for name, labels in rows.items():
             report["sources"][name] |= _accuracies(labels, truth, clusters, weights)
         report["no_source"] = {"all_correct": _share([one == "correct" for one in truth], clusters, weights)}
-        report["by_category"] = _by_category(rows, truth, measured.steps)
+        report["by_category"] = _by_category(rows, truth, measured.steps, clusters, weights)
         if measured.would_say:
             report |= _curve(measured, truth, clusters, weights)
     return report
@@ -87,9 +87,7 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
     steps, guessed = measured.steps, zip(measured.steps, measured.chances, strict=True)
     judge: list[Label] = [one.judge for one in steps]
     fused: list[Label] = [one.label for one in steps]
-    labels: dict[StepKey, Label] = {one.key: one.label for one in steps}
-    labels |= measured.fitted or {}
-    reviewed: list[Label] = [_with_expert(one, measured.experts, labels[one.key]) for one in steps]
+    assert len(measured.labelled) == len(steps), "labels are measured as they were written"
     fitted = consensus_chances(steps, measured.experts)
     dawid_skene: list[Label] = [] if fitted is None else ["correct" if one >= 0.5 else "incorrect" for one in fitted]
     rows = {
@@ -97,7 +95,7 @@ def source_labels(measured: Measured) -> dict[str, list[Label]]:
         "monte_carlo_value": [_by_score(one, 0.0) for one in steps],
         "monte_carlo_half": [_by_score(one, 0.5) for one in steps],
         "hybrid_before_experts": fused,
-        "hybrid_after_experts": reviewed,
+        "hybrid_after_experts": list(measured.labelled),
         "hybrid_and_best_guess": [
             best_guess(one, chance, measured.experts.get(one.key, ())) for one, chance in guessed
         ],
@@ -115,11 +113,6 @@ def write_report(folder: Path, report: Mapping[str, Any], title: str, notes: Seq
     page = environment.get_template("labels_report.html.j2").render(title=title, notes=notes, report=report)
     with replaced_file(folder / "labels_report.html") as draft:
         draft.write_text(page, encoding="utf-8")
-
-
-def _with_expert(step: QueuedStep, experts: Experts, label: Label) -> Label:
-    said = expert_majority(experts.get(step.key, ()))
-    return said if said != "unknown" else label
 
 
 def _by_score(step: QueuedStep, threshold: float) -> Label:
@@ -149,7 +142,7 @@ def _accuracies(
         "precision_of_incorrect": _masked(right, called, clusters, weights),
         "recall_of_incorrect": _masked(right, wrong & given, clusters, weights),
     }
-    return {name: one.as_json() for name, one in found.items() if one is not None and one.is_defined}
+    return _defined(found)
 
 
 def _masked(values: np.ndarray, mask: np.ndarray, clusters: Clusters, weights: np.ndarray) -> Estimate | None:
@@ -161,21 +154,30 @@ def _masked(values: np.ndarray, mask: np.ndarray, clusters: Clusters, weights: n
 
 
 def _by_category(
-    rows: Mapping[str, Sequence[Label]], truth: Sequence[Label], steps: Sequence[QueuedStep]
+    rows: Mapping[str, Sequence[Label]],
+    truth: Sequence[Label],
+    steps: Sequence[QueuedStep],
+    clusters: Clusters,
+    weights: np.ndarray,
 ) -> dict[str, Any]:
-    """Plain shares, to see where a source is blind."""
+    """Coverage, and accuracy where there is a label, of each source: to see where one is blind."""
     found: dict[str, Any] = {}
     for category in sorted({one.category for one in steps}):
-        places = [place for place, one in enumerate(steps) if one.category == category]
-        found[category] = {"n": len(places)}
+        is_here = np.array([one.category == category for one in steps])
+        found[category] = {"n": int(is_here.sum())}
         for name, labels in rows.items():
-            given = [place for place in places if labels[place] in ("correct", "incorrect")]
-            right = sum(labels[place] == truth[place] for place in given)
-            found[category][name] = {
-                "coverage": len(given) / len(places),
-                "accuracy": right / len(given) if given else None,
+            given = np.array([one in ("correct", "incorrect") for one in labels])
+            right = np.array([one == true for one, true in zip(labels, truth, strict=True)])
+            numbers = {
+                "coverage": _masked(given, is_here, clusters, weights),
+                "accuracy": _masked(right, given & is_here, clusters, weights),
             }
+            found[category][name] = _defined(numbers)
     return found
+
+
+def _defined(numbers: Mapping[str, Estimate | None]) -> dict[str, Any]:
+    return {name: one.as_json() for name, one in numbers.items() if one is not None and one.is_defined}
 
 
 def _agreement(rows: Mapping[str, Sequence[Label]], measured: Measured, num_bootstrap: int) -> dict[str, Any]:

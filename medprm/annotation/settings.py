@@ -1,6 +1,8 @@
 """Settings of annotation: retrieval, judge, rollouts, consensus, experts, and the simulated annotators."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from medprm.errors import InputError, check_choice, check_least
 
@@ -16,6 +18,13 @@ POLICIES = ("tiny", "server")
 UNSEEN = ("unknown", "correct")
 EXPERTS = ("auto", "none", "simulated", "file")
 STAGES = ("none", "prototype", "pilot", "full")
+
+
+def check_unread(group: str, settings: Any, names: Sequence[str], reason: str) -> None:
+    """InputError where one of these settings differs from its default although nothing reads it."""
+    for name in names:
+        if getattr(settings, name) != getattr(type(settings), name):
+            raise InputError(f"{group}.{name} is {getattr(settings, name)} but {reason}; leave it out")
 
 
 @dataclass
@@ -43,6 +52,9 @@ class ConsensusSettings:
                 "0 <= mc_incorrect_below <= mc_correct_above <= 1"
             )
         check_choice("consensus.rule", self.rule, RULES)
+        if self.rule != "brief":
+            thresholds = ("mc_correct_above", "mc_incorrect_below")
+            check_unread("consensus", self, thresholds, f"only rule=brief reads it (rule={self.rule})")
         if not 0.5 <= self.certain_from <= 1.0:
             raise InputError(f"consensus.certain_from is {self.certain_from}; expected a chance in [0.5, 1]")
         if self.rule not in FITTED_RULES and self.certain_from != ConsensusSettings.certain_from:
@@ -143,7 +155,8 @@ class RetrievalSettings:
 class JudgeSettings:
     """Who reads a solution against the evidence and says + or - of each step."""
 
-    # rule: the built-in text-only judge of the phantom's sentences; server: a model at an OpenAI-compatible address.
+    # rule: the built-in text-only judge of the phantom's sentences, refused for other cases; server: a model at an
+    # OpenAI-compatible address.
     kind: str = "rule"
     # kind=rule: what it says of a step that it would have to see the film for: unknown, or correct (as a blind language
     # model that finds nothing against it).
@@ -163,13 +176,17 @@ class JudgeSettings:
         check_choice("judge.unseen", self.unseen, UNSEEN)
         for name in ("max_rounds", "max_answer_tokens", "max_image_pixels"):
             check_least(f"judge.{name}", getattr(self, name), 1)
+        of_server = ("show_answer", "show_images", "max_rounds", "max_answer_tokens")
+        other, unread = ("rule", ("unseen",)) if self.kind == "server" else ("server", of_server)
+        check_unread("judge", self, unread, f"only kind={other} reads it (kind={self.kind})")
 
 
 @dataclass
 class MonteCarloSettings:
     """Rollouts of step prefixes."""
 
-    # tiny: the shipped base in this process; server: an OpenAI-compatible address that can continue a text.
+    # tiny: the shipped base in this process, for the phantom's cases; server: an OpenAI-compatible address that can
+    # continue a text.
     policy: str = "tiny"
     # policy=server: how it goes on from a prefix. continue_final_message: as vLLM continues the assistant's turn;
     # prompt: by asking for it, for servers that cannot.
@@ -209,6 +226,8 @@ class MonteCarloSettings:
                 f"monte_carlo.num_processes is {self.num_processes} with policy=server: they are the tiny policy's; "
                 "policy_server.concurrency says how many requests are under way"
             )
+        if self.policy == "tiny":
+            check_unread("monte_carlo", self, ("continuation",), "only policy=server reads it (policy=tiny)")
         if not 0 < self.sequential_error < 0.5 or not 0 <= self.sequential_spread <= 1 or self.temperature <= 0:
             raise InputError(
                 f"monte_carlo.sequential_error is {self.sequential_error}, sequential_spread {self.sequential_spread}, "
@@ -216,12 +235,8 @@ class MonteCarloSettings:
                 "temperature > 0"
             )
         if self.stopping != "sequential":
-            for name in ("sequential_error", "sequential_spread"):
-                if getattr(self, name) != getattr(MonteCarloSettings, name):
-                    raise InputError(
-                        f"monte_carlo.{name} is {getattr(self, name)} but only stopping=sequential reads it "
-                        f"(stopping={self.stopping})"
-                    )
+            names = ("sequential_error", "sequential_spread")
+            check_unread("monte_carlo", self, names, f"only stopping=sequential reads it (stopping={self.stopping})")
 
 
 def check_search(settings: MonteCarloSettings, consensus: ConsensusSettings) -> None:
@@ -302,6 +317,8 @@ class ExpertSettings:
     def __post_init__(self) -> None:
         check_choice("expert.kind", self.kind, EXPERTS)
         check_choice("expert.steps", self.steps, ("disputed", "ranked", "all"))
+        if self.steps == "all":
+            check_unread("expert", self, ("max_share",), "steps=all gives every step to the experts")
         if (self.kind == "file") != (self.path is not None):
             raise InputError(f"expert.kind={self.kind} and expert.path={self.path}: a path goes with kind=file only")
         check_least("expert.num_experts", self.num_experts, 1)

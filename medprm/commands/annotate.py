@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from medprm.annotation.consensus import by_chance
 from medprm.annotation.estimate import Planned, estimate_run
 from medprm.annotation.expert_queue import StepKey, queued_steps, write_queue
 from medprm.annotation.expert_stage import fitted_chances, read_truth, review
@@ -31,7 +30,7 @@ from medprm.annotation.passages import Passage
 from medprm.annotation.records import with_experts
 from medprm.cases.answers import AnswerMatcher
 from medprm.cases.jsonl import read_cases, read_records, write_cases, write_records
-from medprm.cases.schema import CaseSolutions, Record
+from medprm.cases.schema import CaseSolutions, Label, Record
 from medprm.cases.stored import scan_cases
 from medprm.clients.chat import Unanswered
 from medprm.clients.journal import Journal
@@ -43,6 +42,7 @@ from medprm.commands.annotate_filters import save_counts, usable_cases, usable_s
 from medprm.commands.annotate_shards import cases_of_shard, merged_records, run_folder, shard_folders
 from medprm.commands.annotators import (
     Source,
+    check_annotators,
     check_keys,
     is_paid,
     make_annotators,
@@ -77,6 +77,7 @@ class Counted(NamedTuple):
     num_modalities: int
     readable_share: float | None
     judged: JudgeCounts
+    labels: list[Label]  # of all steps, in order
 
 
 def run(config: AnnotateConfig) -> Path:
@@ -86,19 +87,21 @@ def run(config: AnnotateConfig) -> Path:
         check_keys(config)
     source = open_source(config)
     usable = usable_cases(open_cases(source, config)[: config.max_cases], source, config)
+    check_annotators(usable.cases, source, config)
     cases = cases_of_shard(usable.cases, config)
     kinds = AnswerMatcher(config.answers).check(item.case for item in cases)
     if config.estimate:
         print(json.dumps(estimate(cases, config), indent=2))
         return Path(config.output_dir)
-    shards = shard_folders(config, MACHINE_FILE, FREE_ON_RESUME) if config.merge_shards else []
+    in_shards = MACHINE_FILE if "machines" in config.stages else CANDIDATES_FILE
+    shards = shard_folders(config, in_shards, FREE_ON_RESUME) if config.merge_shards else []
     folder = begin_run(run_folder(config), config, WAYS_OUT, FREE_ON_RESUME)
     save_counts(folder, usable.counts)
     save_run(folder, cases=str(source.cases), num_cases=len(cases), date=config.date, answers=kinds)
     logger.info("answers: %s", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
     with ExitStack() as opened:
         if shards:
-            write_records(folder / MACHINE_FILE, merged_records(shards, cases, MACHINE_FILE))
+            write_records(folder / in_shards, merged_records(shards, cases, in_shards))
             logger.info("%d shards put together", len(shards))
             journals = [opened.enter_context(Journal(one / JOURNAL_FILE, is_paid=is_paid(config))) for one in shards]
         else:
@@ -176,11 +179,9 @@ def ask_experts(folder: Path, source: Source, journals: Sequence[Journal], confi
     steps = [one for record in read_records(folder / MACHINE_FILE) for one in queued_steps(record)]
     measured, queue = review(steps, config.expert, truth, config.seed)
     chances = fitted_chances(measured, config.consensus)
-    if chances is not None:
-        labels = {key: by_chance(chance, config.consensus).label for key, chance in chances.items()}
-        measured = measured._replace(fitted=labels)
     write_experts_queue(folder, source, queue, config)
     counted = write_labelled(folder, measured, chances, config)
+    measured = measured._replace(labelled=counted.labels)
     write_training(folder, folder / LABELLED_FILE, config)
     prices = asdict(config.prices) | {"dollars_per_compute_hour": config.dollars_per_compute_hour}
     ledger = make_ledger(journals, counted.work, config.expert, prices)
@@ -214,6 +215,7 @@ def write_labelled(
     counts: Counter[str] = Counter()
     seen: dict[str, set[str]] = {"cases": set(), "modalities": set()}
     judged = JudgeCounts()
+    labels: list[Label] = []
 
     def labelled() -> Iterator[Record]:
         for record in judged.passing(read_records(folder / MACHINE_FILE)):
@@ -223,6 +225,7 @@ def write_labelled(
             runs = [run for step in record.solution_steps if step.sources for run in step.sources.monte_carlo]
             counts.update(solutions=1, steps=len(record.solution_steps))
             counts.update(labels=sum(label != "unknown" for label in record.labels))
+            labels.extend(record.labels)
             counts.update(rollouts=sum(run.num_total for run in runs))
             counts.update(readable=sum(run.num_correct + run.num_wrong for run in runs))
             yield record
@@ -233,7 +236,7 @@ def write_labelled(
     made = (len(seen["cases"]), counts["solutions"], counts["steps"], counts["labels"])
     work = Work(*made, len(reviews), len(seconds), sum(seconds))
     readable = counts["readable"] / counts["rollouts"] if counts["rollouts"] else None
-    return Counted(work, len(seen["modalities"]), readable, judged)
+    return Counted(work, len(seen["modalities"]), readable, judged, labels)
 
 
 def facts_of(report: Mapping[str, Any], ledger: Mapping[str, Any], counted: Counted, measured: Measured) -> Facts:

@@ -1,7 +1,7 @@
 """The shards of an annotation run: tasks of a SLURM array, each with a folder and a journal of its own.
 
-In: i/n, or n to put together. Out: the cases of a shard; the machines' records of all shards in the order of the cases,
-as one run would have written them.
+In: i/n, or n to put together. Out: the cases of a shard; the candidates or the machines' records of all shards in the
+order of the cases, as one run would have written them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ def cases_of_shard(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> Se
     return cases[shard.index :: shard.num]
 
 
-def shard_folders(config: AnnotateConfig, machine_file: str, free: tuple[str, ...]) -> list[Path]:
+def shard_folders(config: AnnotateConfig, file_name: str, free: tuple[str, ...]) -> list[Path]:
     """The folders of all shards; InputError where one is missing, not finished, or made with other settings."""
     assert config.merge_shards is not None
     folders = [
@@ -45,7 +45,7 @@ def shard_folders(config: AnnotateConfig, machine_file: str, free: tuple[str, ..
     wanted = flat(asdict(config))
     for index, folder in enumerate(folders):
         again = f"python annotate.py ... shard={index}/{config.merge_shards} resume=true"
-        if not (folder / machine_file).is_file():
+        if not (folder / file_name).is_file():
             raise InputError(f"{folder}: not there, or not finished; {again}")
         found = flat(yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8")))
         differ = [
@@ -58,9 +58,9 @@ def shard_folders(config: AnnotateConfig, machine_file: str, free: tuple[str, ..
     return folders
 
 
-def merged_records(folders: Sequence[Path], cases: Sequence[CaseSolutions], machine_file: str) -> Iterator[Record]:
+def merged_records(folders: Sequence[Path], cases: Sequence[CaseSolutions], file_name: str) -> Iterator[Record]:
     """The records of every case, taken from the shard that had it. InputError where a shard has other cases."""
-    streams = [_Stream(folder / machine_file) for folder in folders]
+    streams = [_Stream(folder / file_name) for folder in folders]
     for place, item in enumerate(cases):
         stream = streams[place % len(streams)]
         records = stream.of_case(item.case.case_id)

@@ -3,7 +3,7 @@
 In: AnnotateConfig, where the cases are, an open journal. Out: `Annotators`, and the makers of solutions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -17,15 +17,18 @@ from medprm.annotation.server_judge import ServerJudge
 from medprm.annotation.solutions import Maker, solution_drawing
 from medprm.cases.answers import AnswerMatcher
 from medprm.cases.folder import open_data
+from medprm.cases.schema import CaseSolutions
 from medprm.clients.journal import Journal
 from medprm.clients.openai_http import secret_key
 from medprm.commands.answer_matcher import make_matcher
 from medprm.commands.phantom import ensure_phantom
 from medprm.commands.policies import Workshop, is_any_outside, local_policy, server_policy
 from medprm.config import AnnotateConfig
+from medprm.errors import InputError
 from medprm.run import num_cores_of_a_process
 
 FOUND_FILE = "retrieved.sqlite"
+PHANTOM_SOURCE = "phantom"  # metadata.source of its cases
 
 
 class Source(NamedTuple):
@@ -71,6 +74,31 @@ def check_keys(config: AnnotateConfig) -> None:
     for server in (config.judge_server, config.policy_server, *config.solution_servers.values()):
         if server.base_urls:
             secret_key(server.api_key_env)
+
+
+def check_annotators(cases: Sequence[CaseSolutions], source: Source, config: AnnotateConfig) -> None:
+    """InputError where cases of your own meet a judge or a policy that knows the phantom only, and needs them.
+
+    A case is the phantom's by its `metadata.source`.
+    """
+    own = (item.case for item in cases if item.case.metadata.source != PHANTOM_SOURCE)
+    if config.is_phantom or (first := next(own, None)) is None:
+        return
+    place = f"{source.cases}: case {first.case_id} of source {first.metadata.source!r}"
+    is_labelled = "machines" in config.stages
+    if config.judge.kind == "rule" and is_labelled and config.consensus.rule != "value":
+        raise InputError(
+            f"{place}: judge.kind=rule reads the phantom's sentences only; set judge=server "
+            "judge_server.base_urls=[http://HOST:PORT/v1] judge_server.model=NAME (or consensus.rule=value)"
+        )
+    has_rollouts = is_labelled and config.consensus.rule != "judge"
+    has_drawn = not config.solution_servers and any(not item.solutions for item in cases)
+    if config.monte_carlo.policy == "tiny" and (has_rollouts or has_drawn):
+        raise InputError(
+            f"{place}: monte_carlo.policy=tiny has learnt the phantom only; set policy=server (or vllm) "
+            "policy_server.base_urls=[http://HOST:PORT/v1] policy_server.model=NAME"
+            + (" (or consensus.rule=judge)" if not has_drawn else " (or solution_servers)" if not has_rollouts else "")
+        )
 
 
 def workshop_of(

@@ -14,6 +14,7 @@ from medprm.annotation.settings import (
     StageSettings,
     check_fitted,
     check_search,
+    check_unread,
 )
 from medprm.cases.filters.settings import FilterSettings
 from medprm.cases.settings import AnswerSettings
@@ -58,7 +59,8 @@ class AnnotateConfig:
     stages: list[str] = field(default_factory=lambda: list(RUN_STAGES))
     # i/n: only every n-th case, from case i on (0 <= i < n), as one task of a SLURM array; null: all of them.
     shard: str | None = None
-    # n: put the shards 0/n to n-1/n of this run together, and go on with the experts; null: there are none.
+    # n: put the shards 0/n to n-1/n of this run together (stages=[solutions]: their candidates), and go on with the
+    # experts; null: there are none.
     merge_shards: int | None = None
     # Which stage of a project this is, and its gates.
     stage: StageSettings = field(default_factory=StageSettings)
@@ -107,6 +109,9 @@ class AnnotateConfig:
         check_model("policy_server", self.policy_server)
         if self.expert.kind == "auto":
             self.expert.kind = "simulated" if self.is_phantom else "none"
+        if self.expert.kind != "simulated" and self.stage.name in ("none", "prototype"):  # pilot and full say three
+            reason = f"only kind=simulated reads it (kind={self.expert.kind})"
+            check_unread("expert", self.expert, ("num_experts", "double_share"), reason)
         if self.is_phantom and self.max_cases is None:
             self.max_cases = PHANTOM_CASES
         check_null_or_positive("num_threads", self.num_threads)

@@ -9,7 +9,7 @@ from medprm.annotation.labels_cost import cost_of
 from medprm.annotation.labels_report import Measured
 from medprm.annotation.ledger import Work, make_ledger
 from medprm.annotation.settings import ExpertSettings
-from medprm.cases.schema import ExpertVerdict
+from medprm.cases.schema import ExpertVerdict, Label
 from medprm.clients.journal import Bill, Journal
 
 EXPERTS = ExpertSettings(minutes_per_step=3.0, dollars_per_hour=60.0)
@@ -27,7 +27,8 @@ def test_calls_computing_and_experts_are_shared_out_to_the_cases(tmp_path: Path)
         StepKey("c0", "s", 0): (ExpertVerdict(verdict="correct", expert_id="a", seconds=30.0),),
         StepKey("c1", "s", 0): (ExpertVerdict(verdict="correct", expert_id="a"),),
     }
-    measured = Measured(steps, [0.5] * 120, list(range(120)), said, {}, None)
+    labelled: list[Label] = ["correct" if one.key.step_id or one.key in said else "unknown" for one in steps]
+    measured = Measured(steps, [0.5] * 120, list(range(120)), said, {}, None, labelled)
     with Journal(tmp_path / "journal.sqlite", is_paid=False) as journal:
         for i in range(41):  # the last case was paid for, and none of its solutions could be used
             attempt = journal.begin(f"bought {i}", "judge", f"c{i}", "model", 0.0)

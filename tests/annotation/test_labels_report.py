@@ -32,7 +32,8 @@ def measured(num: int, num_double: int) -> Measured:
         said += [ExpertVerdict(verdict=other if i else "unknown", expert_id="b")] if i < num_double else []
         if said:
             experts[steps[-1].key] = tuple(said)
-    return Measured(steps, [0.5 + 0.001 * i for i in range(num)], list(range(num)), experts, {}, None)
+    chances: list[float] = [0.5 + 0.001 * i for i in range(num)]
+    return Measured(steps, chances, list(range(num)), experts, {}, None, ["unknown"] * num)
 
 
 def test_dawid_skene_stands_beside_the_rule_where_experts_have_spoken() -> None:
@@ -95,7 +96,7 @@ def simulated(num: int, num_pilot: int) -> Measured:
     experts = {key: would_say(key) for key in pilot}
     chances, _ = step_chances(steps, experts)
     order = rank_steps(steps, chances, 1.0)
-    return Measured(steps, chances, order, experts, truth, would_say, pilot=frozenset(pilot))
+    return Measured(steps, chances, order, experts, truth, would_say, ["unknown"] * num, pilot=frozenset(pilot))
 
 
 def test_the_ranked_queue_pays_for_its_pilot() -> None:
@@ -114,6 +115,20 @@ def test_the_ranked_queue_pays_for_its_pilot() -> None:
     free = set(given.order[:90])
     assert len(free - reviewed) > 0, "the order alone, without the pilot, would have seen other steps"
     assert curve["1.00"]["value"] == 1.0
+
+
+def test_a_category_s_numbers_have_intervals_by_patient(tmp_path: Path) -> None:
+    given = simulated(300, num_pilot=60)
+    report = report_of(given)
+    film = [one for one in given.steps if one.category == "film"]
+    row = report["by_category"]["film"]
+    assert row["n"] == row["judge"]["coverage"]["n"] == row["judge"]["accuracy"]["n"] == len(film)
+    accuracy = row["judge"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(np.mean([given.truth[one.key] == one.judge for one in film]))
+    assert 0 < accuracy["low"] < accuracy["value"] < accuracy["high"] < 1
+    assert row["hybrid_before_experts"].keys() == {"coverage"}, "no label, no accuracy"
+    write_report(tmp_path, report, "labels", [])
+    assert f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, " in (tmp_path / "labels_report.html").read_text()
 
 
 def test_a_pilot_that_is_all_of_the_queue_is_no_better_than_chance() -> None:

@@ -4,15 +4,19 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stub_server
-from annotation_run import annotate_config, text_records, write_inputs
+from annotation_run import annotate_config, server_settings, text_records, write_inputs
 
+from medprm.annotation.expert_queue import StepKey
+from medprm.annotation.expert_stage import read_truth
 from medprm.annotation.gates import GATES_FILE
 from medprm.annotation.settings import (
     ConsensusSettings,
     ExpertSettings,
+    JudgeSettings,
     MonteCarloSettings,
     RetrievalSettings,
     SolutionSettings,
@@ -144,6 +148,25 @@ def test_servers_of_one_model_name_are_refused() -> None:
     AnnotateConfig(solution_servers=servers | {"b": ServerSettings(["http://b:8000/v1"], "other")})
 
 
+def test_shards_that_only_make_solutions_are_put_together(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", num_cases=3)
+    write_cases(inputs / "cases.jsonl", [CaseSolutions(one.case(), []) for one in text_records(3, num_solutions=1)])
+    with stub_server.started() as url:
+
+        def config(output: str, **changes: object) -> AnnotateConfig:
+            made = SolutionSettings(num=2, min_steps=1)
+            return annotate_config(inputs, tmp_path / output, url, stages=["solutions"], solutions=made, **changes)
+
+        whole = annotate.run(config("whole"))
+        annotate.run(config("sharded", shard="0/2"))
+        with pytest.raises(InputError, match=r"1_of_2: not there, or not finished"):
+            annotate.run(config("sharded", merge_shards=2))
+        annotate.run(config("sharded", shard="1/2"))
+        merged = annotate.run(config("sharded", merge_shards=2))
+    assert (merged / "candidates.jsonl").read_bytes() == (whole / "candidates.jsonl").read_bytes() != b""
+    assert not (merged / "machine.jsonl").exists()
+
+
 def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Path) -> None:
     output = whole.parent / "fitted"
     fixed = MonteCarloSettings(num_rollouts=8, rollouts_per_round=4, num_processes=1, stopping="fixed")
@@ -152,7 +175,7 @@ def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Pat
             output,
             overwrite=True,
             monte_carlo=fixed,
-            consensus=ConsensusSettings(rule=rule, certain_from=0.8),
+            consensus=ConsensusSettings(rule=rule, certain_from=0.8, answer_step="unknown"),
             expert=ExpertSettings(max_share=0.6, pilot_share=0.5),
         )
         folder = annotate.run(config)
@@ -169,6 +192,7 @@ def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Pat
         report = json.loads((folder / "labels_report.json").read_text())
         after = report["sources"]["hybrid_after_experts"]["coverage"]["value"]
         assert after == pytest.approx(sum(one.label in ("correct", "incorrect") for one in steps) / len(steps))
+        assert steps[-1].label == "unknown" or steps[-1].annotation_method == "expert_verified"
     few = phantom_config(
         output, overwrite=True, monte_carlo=fixed, consensus=ConsensusSettings(rule="calibrated"), max_cases=1
     )
@@ -178,6 +202,37 @@ def test_a_rule_fitted_on_the_experts_labels_the_rest(whole: Path, tmp_path: Pat
         phantom_config(output, consensus=ConsensusSettings(rule="calibrated"))
     with pytest.raises(InputError, match="certain_from is 0.8 but only rule=calibrated and dawid_skene"):
         ConsensusSettings(certain_from=0.8)
+
+
+@pytest.mark.parametrize("after_first_error", ["unknown", "incorrect"])
+def test_the_report_measures_the_labels_that_are_written(whole: Path, after_first_error: str) -> None:
+    """An expert who finds an error, or takes one back, changes the labels of the steps behind it."""
+    output = whole.parent / "after"
+    folder = annotate.run(
+        phantom_config(
+            output,
+            overwrite=True,
+            consensus=ConsensusSettings(after_first_error=after_first_error),
+            stage=StageSettings(name="prototype", min_label_accuracy=0.5),
+        )
+    )
+    (truth_file,) = whole.parent.glob("phantom-*/truth.jsonl")
+    truth = read_truth(truth_file)
+    labels = {
+        StepKey(record.case_id, str(record.solution_id), step.step_id): step.label
+        for record in read_records(folder / "labelled.jsonl")
+        for step in record.solution_steps
+    }
+    given = {key: label for key, label in labels.items() if label in ("correct", "incorrect")}
+    report = json.loads((folder / "labels_report.json").read_text())
+    after = report["sources"]["hybrid_after_experts"]
+    assert after["coverage"]["value"] == pytest.approx(len(given) / len(labels))
+    accuracy = sum(label == truth[key] for key, label in given.items()) / len(given)
+    assert after["accuracy"]["value"] == pytest.approx(accuracy)
+    (gate,) = json.loads((folder / GATES_FILE).read_text())["gates"]
+    assert gate["value"] == pytest.approx(accuracy)
+    ledger = json.loads((folder / "ledger.json").read_text())
+    assert report["cost"]["dollars_per_label"]["n"] == ledger["work"]["num_labels"] == len(given)
 
 
 def test_a_stage_passes_its_gates_before_the_next_begins(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,6 +290,49 @@ def test_experts_of_a_file_pass_the_gates_by_what_they_say_of_the_pilot(tmp_path
     gates = {one["name"]: one for one in json.loads((out / GATES_FILE).read_text())["gates"]}
     assert gates["label_accuracy"]["value"] == accuracy["value"] and all(one["is_passed"] for one in gates.values())
     assert (out / "expert_queue.jsonl").read_text() == "", "everything that was asked has been answered"
+
+
+NOWHERE = "http://127.0.0.1:9/v1"
+BUILT_IN: dict[str, Any] = {
+    "judge": JudgeSettings(),
+    "judge_server": ServerSettings(),
+    "monte_carlo": MonteCarloSettings(),
+    "policy_server": ServerSettings(),
+    "estimate": True,
+}
+JUDGE_SERVER: dict[str, Any] = {"judge": JudgeSettings(kind="server"), "judge_server": server_settings(NOWHERE)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, r"case case-0 of source 'made_up': judge.kind=rule reads the phantom's .* set judge=server"),
+        ({"consensus": ConsensusSettings(rule="value")}, r"monte_carlo.policy=tiny has learnt .* set policy=server"),
+        ({"consensus": ConsensusSettings(rule="judge")}, "judge.kind=rule reads"),
+        ({"stages": ["solutions"]}, None),
+        (JUDGE_SERVER, "monte_carlo.policy=tiny has learnt"),
+        (JUDGE_SERVER | {"consensus": ConsensusSettings(rule="judge")}, None),
+    ],
+)
+def test_your_own_cases_are_not_labelled_by_what_knows_the_phantom(
+    changes: dict[str, object], reason: str | None, tmp_path: Path
+) -> None:
+    inputs = write_inputs(tmp_path, num_cases=1)
+    config = annotate_config(inputs, tmp_path / "out", NOWHERE, **(BUILT_IN | changes))
+    if reason is None:
+        annotate.run(config)
+    else:
+        with pytest.raises(InputError, match=reason):
+            annotate.run(config)
+
+
+def test_the_tiny_policy_makes_no_solutions_of_your_own_cases(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path, num_cases=1)
+    write_cases(inputs / "cases.jsonl", [CaseSolutions(text_records(1)[0].case(), [])])
+    config = annotate_config(inputs, tmp_path / "out", NOWHERE, stages=["solutions"], **BUILT_IN)
+    with pytest.raises(InputError, match=r"monte_carlo.policy=tiny .* \(or solution_servers\)"):
+        annotate.run(config)
+    annotate.run(replace(config, solution_servers={"a": server_settings(NOWHERE)}))
 
 
 def test_stages_are_done_from_the_first_on() -> None:
