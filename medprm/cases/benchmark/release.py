@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from medprm.cases.atomic import replaced_file
 from medprm.cases.folder import DESCRIPTION
@@ -91,7 +91,7 @@ def image_names(cases: Sequence[CaseSolutions], root: Path) -> dict[str, str]:
     """Old path -> path by the file's content: folders and names of files may say the label (RadImageNet's do)."""
     names = {}
     for path in {image.path for item in cases for image in item.case.all_images}:
-        with _open_image(root / path) as content:
+        with open(_existing(root / path), "rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         names[path] = f"images/{digest[:32]}{PurePosixPath(path).suffix.lower()}"
     return names
@@ -102,7 +102,7 @@ def place_images(folder: Path, images: dict[str, Path]) -> None:
     for path, origin in images.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        _open_image(origin).close()
+        _existing(origin)
         target.unlink(missing_ok=True)
         try:
             os.link(origin.resolve(), target)
@@ -131,10 +131,10 @@ def write_sums(folder: Path) -> int:
     return len(files)
 
 
-def _open_image(path: Path) -> BinaryIO:
+def _existing(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: no such image file; complete the set's folder")
-    return open(path, "rb")
+    return path
 
 
 def _open_case(case: Case, image_names: Mapping[str, str]) -> dict[str, Any]:
