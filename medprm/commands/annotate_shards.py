@@ -36,6 +36,13 @@ def cases_of_shard(cases: Sequence[CaseSolutions], config: AnnotateConfig) -> Se
     return cases[shard.index :: shard.num]
 
 
+def budget_of_shard(config: AnnotateConfig) -> float | None:
+    """An even part of the run's budget: shards have journals of their own, and do not know what others spend."""
+    if config.budget_dollars is None or config.shard is None:
+        return config.budget_dollars
+    return config.budget_dollars / parse_shard(config.shard).num
+
+
 def shard_folders(config: AnnotateConfig, file_name: str, free: tuple[str, ...]) -> list[Path]:
     """The folders of all shards; InputError where one is missing, not finished, or made with other settings."""
     assert config.merge_shards is not None

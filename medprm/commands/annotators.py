@@ -20,6 +20,7 @@ from medprm.cases.folder import open_data
 from medprm.cases.schema import CaseSolutions
 from medprm.clients.journal import Journal
 from medprm.clients.openai_http import secret_key
+from medprm.commands.annotate_shards import budget_of_shard
 from medprm.commands.answer_matcher import make_matcher
 from medprm.commands.phantom import ensure_phantom
 from medprm.commands.policies import Workshop, is_any_outside, local_policy, server_policy
@@ -105,7 +106,8 @@ def workshop_of(
     config: AnnotateConfig, source: Source, folder: Path, journal: Journal, opened: ExitStack
 ) -> Workshop[AnnotateConfig]:
     """What the annotators of a run are made with; judge and policies are shown images of the same size."""
-    return Workshop(config, folder, source.image_root, config.judge.max_image_pixels, journal, opened)
+    limits = (config.judge.max_image_pixels, budget_of_shard(config))
+    return Workshop(config, folder, source.image_root, *limits, journal, opened)
 
 
 def make_annotators(shop: Workshop[AnnotateConfig], source: Source) -> Annotators:

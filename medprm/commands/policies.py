@@ -33,6 +33,8 @@ class Workshop(NamedTuple, Generic[Config]):
     image_root: Path
     # Longest side of an image that a server is shown.
     max_image_pixels: int
+    # Most dollars for what is bought here; None: no limit.
+    budget_dollars: float | None
     journal: Journal
     opened: ExitStack
 
@@ -42,7 +44,7 @@ class Workshop(NamedTuple, Generic[Config]):
 
     def client(self, server: ServerSettings) -> OpenAIClient:
         guard = Guard(self.config.guard, self.image_root)
-        return OpenAIClient(server, self.config.prices, guard, self.journal, self.config.budget_dollars)
+        return OpenAIClient(server, self.config.prices, guard, self.journal, self.budget_dollars)
 
 
 def local_policy(shop: Workshop[Config], drawing: Drawing, num_processes: int) -> LocalPolicy:

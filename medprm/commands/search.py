@@ -85,7 +85,7 @@ def run(config: SearchConfig) -> Path:
         def score(case: Case, solutions: Sequence[Sequence[str]]) -> list[list[float]]:
             return batcher.submit(Candidates(case, solutions), data.image_root).result()
 
-        shop = Workshop(config, folder, data.image_root, REPORT_IMAGE_PIXELS, journal, opened)
+        shop = Workshop(config, folder, data.image_root, REPORT_IMAGE_PIXELS, config.budget_dollars, journal, opened)
         tools = Tools(make_policy(shop, is_step=True), make_policy(shop, is_step=False), score, answers, aggregation)
         outcomes = solve_all(cases, tools, config)
         report(folder, outcomes, journal, len(cases), config)

@@ -85,6 +85,7 @@ class AnnotateConfig:
     # What models outside cost.
     prices: PriceSettings = field(default_factory=PriceSettings)
     # Most dollars for bought calls, those under way at their worst; null: no limit. The run stops cleanly before it.
+    # Of the whole run: each of n shards may spend an n-th of it.
     budget_dollars: float | None = None
     # Say what the run would cost, and send nothing.
     estimate: bool = False

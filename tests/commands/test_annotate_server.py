@@ -158,6 +158,19 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(tmp_path: Path) -> None:
     assert set(ledger["models"]) == {"stub-0101"}
 
 
+def test_a_shard_spends_its_part_of_the_budget(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "in", num_cases=6)
+    prices = PriceSettings(models={"stub": ModelPrice(input=100.0, output=1000.0)})
+    with stub_server.started() as url, priced_servers():
+        for index in range(2):
+            config = annotate_config(
+                inputs, tmp_path / "out", url, prices=prices, budget_dollars=8.0, shard=f"{index}/2"
+            )
+            with pytest.raises(RunStopped, match=r"budget_dollars=8.0: .* the budget is \$4.0000"):
+                annotate.run(config)
+            assert 0 < sum(row[3] for row in attempts(tmp_path / "out.shards" / f"{index}_of_2")) <= 4.0
+
+
 def test_an_answer_without_usage_is_charged_at_its_worst_and_counted(tmp_path: Path) -> None:
     silent = [one.model_copy(update={"question": "Which is it? fault=nousage"}) for one in text_records(num_cases=1)]
     prices = PriceSettings(models={"stub": ModelPrice(input=100.0, output=1000.0)})
