@@ -1,9 +1,11 @@
 """Evidence into a judge's prompt: whole passages by rank, within a budget of tokens, and a count of what stays out.
 
-In: passages by rank, the text of the reasoning that they share a window with. Out: those that are shown. The window
-(4,096 tokens) keeps 1,024 for the reasoning; where that needs more, evidence gives way first.
+In: passages by rank, the texts that they share a window with. Out: those that are shown. A passage is counted as it is
+shown, with its marks. The window (4,096 tokens) keeps 1,024 for what the judge is told and the reasoning; where that
+needs more, evidence gives way first.
 """
 
+import json
 import logging
 import threading
 from collections import Counter
@@ -21,6 +23,7 @@ from medprm.errors import InputError
 logger = logging.getLogger(__name__)
 
 NUM_REMEMBERED = 16_384  # texts; the same passages are counted for many solutions
+FENCE_CHARS = 12  # of the mark around a passage; it is drawn when all is packed, and takes at most a token each
 TokenCounter = Callable[[str], int]
 
 
@@ -47,10 +50,11 @@ class EvidencePacker:
             settings.tokenizer or "a rough guess (three bytes a token; retrieval.tokenizer=FOLDER counts exactly)",
         )
 
-    def pack(self, passages: Sequence[Passage], reasoning: str, solution_id: str) -> list[Passage]:
-        """What is shown beside `reasoning` (context, question, options and steps)."""
-        room = min(self.max_tokens, self.window_tokens - self.count_tokens(reasoning))
-        packed = pack_passages(passages, room, self.count_tokens)
+    def pack(self, passages: Sequence[Passage], beside: Sequence[str], solution_id: str) -> list[Passage]:
+        """What is shown beside these texts: what the judge is told, context, question, options and steps."""
+        num_beside = FENCE_CHARS + sum(self.count_tokens(text) for text in beside)  # what is told names the fence
+        room = min(self.max_tokens, self.window_tokens - num_beside)
+        packed = pack_passages(passages, room, self._size)
         if room <= 0:
             logger.warning(
                 "solution %s: its reasoning alone fills the window of %d tokens: no evidence is shown with it",
@@ -85,14 +89,21 @@ class EvidencePacker:
         )
 
     def _size(self, passage: Passage) -> int:
-        return self.count_tokens(passage.whole_text)
+        return self.count_tokens(shown_passage(passage, "")) + 2 * FENCE_CHARS
 
 
-def pack_passages(passages: Sequence[Passage], max_tokens: int, count_tokens: TokenCounter) -> Packed:
+def shown_passage(passage: Passage, fence: str) -> str:
+    """A passage as the judge reads it, between marks that no passage can guess."""
+    named = {"id": passage.passage_id, "title": passage.title, "source": passage.source}
+    marks = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in named.items() if value]
+    return f"<{fence} {' '.join(marks)}>\n{passage.text}\n</{fence}>"
+
+
+def pack_passages(passages: Sequence[Passage], max_tokens: int, size_of: Callable[[Passage], int]) -> Packed:
     """Whole passages by rank until the budget is full; one that does not fit is passed over for the next."""
     packed, used = Packed([], []), 0
     for one in passages:
-        size = count_tokens(one.whole_text)
+        size = size_of(one)
         is_kept = used + size <= max_tokens
         (packed.passages if is_kept else packed.left_out).append(one)
         used += size * is_kept

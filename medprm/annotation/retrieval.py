@@ -16,6 +16,7 @@ from medprm.annotation.evidence_packing import EvidencePacker
 from medprm.annotation.found_store import FoundStore
 from medprm.annotation.lexical import LexicalIndex
 from medprm.annotation.passages import Passage, own_passages, read_collections
+from medprm.annotation.server_judge import SYSTEM, judge_prompt
 from medprm.annotation.settings import RetrievalSettings
 from medprm.cases.schema import Case
 from medprm.encoding.turns import render_context
@@ -79,11 +80,12 @@ class Retriever:
 
 
 class EvidenceFinder:
-    """What a judge is shown for a solution."""
+    """What a judge is shown for a solution; `shows_answer`: the reference answer stands beside it."""
 
-    def __init__(self, retriever: Retriever, packer: EvidencePacker) -> None:
+    def __init__(self, retriever: Retriever, packer: EvidencePacker, shows_answer: bool = False) -> None:
         self.retriever = retriever
         self.packer = packer
+        self.shows_answer = shows_answer
 
     def say_sums(self) -> None:
         """What was searched, found and left out over the run."""
@@ -99,11 +101,16 @@ class EvidenceFinder:
     def for_solution(self, case: Case, solution_id: str, steps: Sequence[str]) -> list[Passage]:
         """The case's own documents and what is found for its steps, within the budget."""
         found = self.retriever.for_steps(case, steps)
-        return self.packer.pack([*own_passages(case), *found], " ".join([case_query(case), *steps]), solution_id)
+        beside = (SYSTEM, judge_prompt(case, steps, [], self.shows_answer))
+        return self.packer.pack([*own_passages(case), *found], beside, solution_id)
 
 
 def open_evidence(
-    settings: RetrievalSettings, collections: Mapping[str, str], indexes: Path, found_file: Path
+    settings: RetrievalSettings,
+    collections: Mapping[str, str],
+    indexes: Path,
+    found_file: Path,
+    shows_answer: bool = False,
 ) -> EvidenceFinder:
     """Read the collections and open their indexes below `indexes`: by words and, with an encoder, by meaning."""
     if not collections:
@@ -113,7 +120,8 @@ def open_evidence(
     opened: list[Index] = [LexicalIndex(passages, indexes)]
     if settings.dense.passage_encoder is not None:
         opened.append(DenseIndex(passages, settings.dense, indexes))
-    return EvidenceFinder(Retriever(passages, opened, settings.num_passages, found_file), EvidencePacker(settings))
+    retriever = Retriever(passages, opened, settings.num_passages, found_file)
+    return EvidenceFinder(retriever, EvidencePacker(settings), shows_answer)
 
 
 def fuse_rankings(rankings: Sequence[Sequence[int]]) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from medprm.annotation.evidence_packing import FENCE_CHARS, shown_passage
 from medprm.annotation.judging import Citation, StepVerdict, all_unknown, as_verdicts
 from medprm.annotation.passages import Passage
 from medprm.annotation.settings import JudgeSettings
@@ -83,8 +84,8 @@ class ServerJudge:
 
 def judge_prompt(case: Case, steps: Sequence[str], passages: Sequence[Passage], show_answer: bool) -> str:
     """The user's turn. The reference answer stands in it only where it is asked for, as Med-PRM did."""
-    fence = hashlib.sha256(json.dumps([case.case_id, *steps, *passages]).encode()).hexdigest()[:12]
-    evidence = [f"<{fence} id={json.dumps(one.passage_id)}>\n{one.text}\n</{fence}>" for one in passages]
+    fence = hashlib.sha256(json.dumps([case.case_id, *steps, *passages]).encode()).hexdigest()[:FENCE_CHARS]
+    evidence = [shown_passage(one, fence) for one in passages]
     parts = [
         f"Evidence, each passage between marks {fence}:",
         *(evidence or ["(none was found)"]),

