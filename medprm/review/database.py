@@ -36,7 +36,9 @@ CREATE TABLE IF NOT EXISTS turns (
   opened_at REAL NOT NULL, finished_at REAL);
 CREATE INDEX IF NOT EXISTS turns_of_task ON turns (task, state);
 CREATE INDEX IF NOT EXISTS turns_of_user ON turns (user_id, state);
-CREATE UNIQUE INDEX IF NOT EXISTS one_turn_each ON turns (task, user_id, kind, round) WHERE state IN ('open', 'done');
+DROP INDEX IF EXISTS one_turn_each;
+CREATE UNIQUE INDEX IF NOT EXISTS one_turn_at_once ON turns (task, user_id, kind, round)
+  WHERE state = 'open' OR (state = 'done' AND kind != 'adjudicate');
 CREATE TABLE IF NOT EXISTS verdicts (
   turn_id INTEGER NOT NULL REFERENCES turns, step_id INTEGER NOT NULL, verdict TEXT, note TEXT, error_kind TEXT,
   severity TEXT, icd10 TEXT, seconds REAL NOT NULL DEFAULT 0, at REAL NOT NULL, PRIMARY KEY (turn_id, step_id));

@@ -73,10 +73,8 @@ def export_text(name: str, assignment: Assignment, consensus: ConsensusSettings)
 
 def num_open_disputes(assignment: Assignment) -> int:
     """Steps on which finished reviews differ and no adjudicator has decided."""
-    decided = assignment.database.rows("SELECT task FROM turns WHERE kind = 'adjudicate' AND state = 'done'")
     with assignment.database.transaction() as connection:
-        disputes = assignment.disputes(connection)
-    return sum(len(steps) for task, steps in disputes.items() if task not in {row["task"] for row in decided})
+        return sum(map(len, assignment.open_disputes(connection).values()))
 
 
 def expert_verdicts(assignment: Assignment) -> dict[StepKey, tuple[ExpertVerdict, ...]]:

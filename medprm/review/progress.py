@@ -61,8 +61,7 @@ def work(assignment: Assignment) -> dict[str, int]:
         if row["kind"] == "review" and row["state"] == "done":
             done[row["task"]] = done.get(row["task"], 0) + 1
     with assignment.database.transaction() as connection:
-        disputed = assignment.disputes(connection).keys()
-    adjudicated = {row["task"] for row in rows if row["kind"] == "adjudicate" and row["state"] == "done"}
+        disputed, undecided = assignment.disputes(connection), assignment.open_disputes(connection)
     return {
         "tasks": len(tasks),
         "finished": sum(done.get(task.number, 0) >= task.num_wanted for task in tasks),
@@ -71,7 +70,7 @@ def work(assignment: Assignment) -> dict[str, int]:
         "steps_finished": sum(len(task.asked) for task in tasks if done.get(task.number, 0) >= task.num_wanted),
         "read_twice": sum(done.get(task.number, 0) >= 2 for task in tasks),
         "disputed": len(disputed),
-        "to_adjudicate": len(disputed - adjudicated),
+        "to_adjudicate": len(undecided),
     }
 
 

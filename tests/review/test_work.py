@@ -14,6 +14,8 @@ from review_project import Served, drawn_records, opened, review_config, served,
 from medprm.cases.schema import Image, Metadata, Modality
 from medprm.commands.review import open_project
 from medprm.errors import InputError
+from medprm.review.exchange import import_verdicts, num_open_disputes
+from medprm.review.progress import work
 
 
 def test_a_verdict_is_kept_and_comes_back(server: Served) -> None:
@@ -141,6 +143,24 @@ def test_overlap_is_read_by_two_and_disagreement_is_adjudicated(data: Path, tmp_
         assert judith.say(view["turn"]["id"], 0).status_code == 422  # nobody disagrees there
         assert judith.judge("adjudicate") and judith.judge("adjudicate")
         assert judith.judge("adjudicate") is None
+
+
+def test_a_dispute_that_comes_up_after_an_adjudication_is_adjudicated(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "one", drawn_records(1), size=32)
+    late = {"case_id": "case-0", "solution_id": "case-0-0", "step_id": 0, "verdict": "incorrect", "expert_id": "late"}
+    (tmp_path / "late.jsonl").write_text(json.dumps(late))
+    with served(review_config(path, tmp_path / "review", rules={"overlap": 1.0})) as server:
+        assignment = server.project.assignment
+        server.client("ana").judge()
+        server.client("ben").judge(verdict=lambda step: "incorrect" if step == 2 else "correct")
+        judith = server.client("judith")
+        assert judith.judge("adjudicate") and judith.judge("adjudicate") is None
+        import_verdicts(tmp_path / "late.jsonl", assignment, server.project.accounts)
+        assert (num_open_disputes(assignment), work(assignment)["to_adjudicate"]) == (1, 1)
+        view = judith.judge("adjudicate")
+        assert view and [step["step_id"] for step in view["steps"] if step["is_asked"]] == [0]
+        assert (num_open_disputes(assignment), work(assignment)["to_adjudicate"]) == (0, 0)
+        assert judith.judge("adjudicate") is None and server.client("root").judge("adjudicate") is None
 
 
 def test_an_adjudicator_does_not_decide_on_own_reviews(data: Path, tmp_path: Path) -> None:
