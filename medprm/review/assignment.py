@@ -254,6 +254,20 @@ class Assignment:
         """Those of the disputes on which nobody who decides has spoken."""
         return _steps_where(connection, f"{_DIFFER} AND {_UNDECIDED}")
 
+    def open_cases(self, user: User | None = None) -> set[str]:
+        """Cases of which somebody may still judge a solution, or this user; those of splits not yet accepted, too."""
+        turns_of: dict[int, list[sqlite3.Row]] = {}
+        with self.database.transaction() as connection:
+            for row in connection.execute("SELECT * FROM turns WHERE state IN ('open', 'done')"):
+                turns_of.setdefault(row["task"], []).append(row)
+            disputed = self.open_disputes(connection).keys()
+            splits = {row["number"] for row in connection.execute("SELECT number FROM splits WHERE state = 'open'")}
+        return {
+            task.record.case_id
+            for task in self.material.tasks
+            if task.split in splits or _is_left(task, turns_of.get(task.number, []), task.number in disputed, user)
+        }
+
     def _sample(self, number: int, round_number: int) -> list[int]:
         tasks = [task.number for task in self.material.tasks if task.split == number]
         generator = np.random.default_rng([self.rules.seed, number, round_number])
@@ -286,6 +300,18 @@ def _steps_where(connection: sqlite3.Connection, condition: str, task: int | Non
     for row in rows:
         found[row["task"]] = (*found.get(row["task"], ()), row["step_id"])
     return found
+
+
+def _is_left(task: Task, turns: list[sqlite3.Row], is_disputed: bool, user: User | None) -> bool:
+    """Whether somebody, or this user, judges the task now or may do so later: a lock that others hold may run out."""
+    done = [one for one in turns if one["state"] == "done"]
+    is_unread = sum(one["kind"] == "review" for one in done) < task.num_wanted
+    if user is None:
+        return is_unread or is_disputed or len(done) < len(turns)
+    if any(one["user_id"] == user.id and one["state"] == "open" for one in turns):
+        return True
+    may_decide = is_disputed and user.may_decide
+    return (is_unread or may_decide) and _may_take(user, task, "adjudicate" if may_decide else "review", done)
 
 
 def _may_take(user: User, task: Task, kind: str, turns: list[sqlite3.Row]) -> bool:

@@ -210,7 +210,7 @@ def label_studio_tasks(assignment: Assignment) -> list[dict[str, Any]]:
 
 
 def _annotation(assignment: Assignment, turn) -> dict[str, Any]:
-    """One turn; expert_id and role are ours, and Label Studio passes over them."""
+    """One turn; `expert_id` and `role` are fields of ours, for the way back."""
     said = assignment.database.rows("SELECT * FROM verdicts WHERE turn_id = ? ORDER BY step_id", turn["id"])
     seconds, times = [row["seconds"] for row in said], [row["at"] for row in said if row["at"] is not None]
     fields = {

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from review_project import Served, drawn_records, opened, review_config, served, write_data
 
-from medprm.cases.schema import Image, Metadata, Modality
+from medprm.cases.schema import Image, Metadata, Modality, Record
 from medprm.commands.review import open_project
 from medprm.errors import InputError
 from medprm.review.exchange import import_verdicts, num_open_disputes
@@ -92,6 +92,41 @@ def test_a_task_ends_when_every_step_is_judged_and_only_then_shows_the_reference
     assert ana.say(turn, 0, "incorrect").status_code == 409
     assert ana.post(f"/api/turn/{turn}/undo").status_code == 409
     assert ana.next()["turn"]["task"] != view["turn"]["task"]
+
+
+def twice(num_cases: int = 1) -> list[Record]:
+    """Two solutions a case."""
+    return [
+        record.model_copy(update={"solution_id": f"{record.case_id}-{copy}"})
+        for record in drawn_records(num_cases)
+        for copy in range(2)
+    ]
+
+
+def test_the_reference_waits_for_the_last_solution_of_the_case(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "two", twice(), size=32)
+    with served(review_config(path, tmp_path / "alone")) as server:
+        ana = server.client("ana")
+        first, second = ana.judge(), ana.judge()
+        assert first and second and first["gold"] == [] and second["gold"] != []
+    with served(review_config(path, tmp_path / "both")) as server:
+        ana, ben = server.client("ana"), server.client("ben")
+        ben.next()
+        first = ana.judge()
+        assert first and first["gold"] == []  # what ben holds may come to ana
+        second = ben.judge()
+        assert second and second["gold"] != []
+
+
+def test_an_adjudicator_of_the_case_does_not_know_its_reference(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "two", twice(), size=32)
+    with served(review_config(path, tmp_path / "review", rules={"overlap": 1.0})) as server:
+        ana, ben, judith = (server.client(name) for name in ("ana", "ben", "judith"))
+        golds = [view["gold"] for _ in range(2) if (view := ana.judge())]
+        golds += [view["gold"] for _ in range(2) if (view := ben.judge(verdict="incorrect"))]
+        assert [bool(gold) for gold in golds] == [False, True, False, True]
+        golds = [view["gold"] for _ in range(2) if (view := judith.judge("adjudicate"))]
+        assert [bool(gold) for gold in golds] == [False, True]
 
 
 def test_time_after_the_last_answer_comes_with_the_end(server: Served) -> None:
