@@ -5,6 +5,7 @@ and solution_id, and per annotation `completed_by`, `lead_time` (seconds), `crea
   a choice named `step_0`, `step_1`, ... where a task is a solution, or `verdict` where a task is one step and `data`
   has step_id, as the lines of expert_queue.jsonl do; the choice is correct, incorrect, neutral or unknown;
   a text named `note_0`, ... or `note`.
+Our own export says in an annotation who spoke and as what, too: `expert_id` and `role`.
 """
 
 import logging
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from medprm.annotation.expert_queue import StepKey
 from medprm.cases.parsing import parse_json
 from medprm.cases.schema import ExpertVerdict
+from medprm.cases.verdicts import ROLE
 from medprm.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -122,17 +124,18 @@ def _annotation_rows(
         into[step_id] = "\n".join(texts)
     if notes.keys() - choices.keys():
         passed_over["notes on steps without a verdict"] += len(notes.keys() - choices.keys())
-    seconds, created = annotation.get("lead_time"), annotation.get("created_at")
+    seconds, created, role = (annotation.get(name) for name in ("lead_time", "created_at", "role"))
     for step_id, choice in choices.items():
         row = {
             "case_id": data.get("case_id"),
             "solution_id": data.get("solution_id"),
             "step_id": step_id,
             "verdict": choice.casefold(),
-            "expert_id": _expert_id(annotation.get("completed_by"), where),
+            "expert_id": annotation.get("expert_id") or _expert_id(annotation.get("completed_by"), where),
             "note": notes.get(step_id),
             "seconds": None if seconds is None else seconds / len(choices),
             "date": None if created is None else str(created)[:10],
+            "extra": None if role is None else {ROLE: role},
         }
         yield {name: value for name, value in row.items() if value is not None or name in StepKey._fields}
 

@@ -152,6 +152,7 @@ def look_command(folder: Path, data: DataFolder) -> str:
         "data.image_root": data.image_root,
         "data.scored": folder / "scored.jsonl",
         "rules.steps": "all",
+        "rules.show_truth_early": "true",
     }
     return shlex.join(["python", "-m", "medprm.review", *(f"{name}={value}" for name, value in settings.items())])
 

@@ -55,3 +55,8 @@ def check_role(user: User, *roles: str) -> None:
     """403 unless the user has one of the roles."""
     if user.role not in roles:
         raise HTTPException(403, f"for {' and '.join(roles)} only")
+
+
+def address_of(request: Request) -> str:
+    """Whose failures count together."""
+    return request.client.host if request.client else "unknown"

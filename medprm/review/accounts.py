@@ -2,7 +2,8 @@
 
 Passwords are hashed by Argon2id (argon2-cffi's defaults, RFC 9106). A session is a random token in a cookie; the
 database keeps its SHA-256. A new token is made at every login, so that no token known before can be ridden on.
-Failed logins are counted by name and by address; names are told neither by words nor by time.
+Wrong passwords, of a login or of an old one to be changed, are counted by name and by address; names are told neither
+by words nor by time.
 """
 
 import hashlib
@@ -48,7 +49,10 @@ class Session(NamedTuple):
 
 
 class TooManyFailures(Exception):
-    """Logging in is refused for a while; the value is in seconds."""
+    """A password is not compared for a while; the value is in seconds."""
+
+    def __str__(self) -> str:
+        return f"Too many failed attempts; try again in {self.args[0]} seconds."
 
 
 class Accounts:
@@ -109,20 +113,24 @@ class Accounts:
     def _names(self) -> list[str]:
         return [user.name for user in self.users()]
 
-    def change_password(self, user: User, old: str, new: str) -> None:
-        """InputError where the old one is wrong or the new one too short. All other sessions end."""
+    def change_password(self, user: User, old: str, new: str, address: str) -> None:
+        """All other sessions end. InputError where the old one is wrong or the new one too short; TooManyFailures."""
         if not LEAST_PASSWORD <= len(new) <= MOST_PASSWORD:
             raise InputError(f"a password of {len(new)} characters; expected {LEAST_PASSWORD} to {MOST_PASSWORD}")
+        self._count_attempt(user.name, address)
         found = self.database.row("SELECT password_hash FROM users WHERE id = ?", user.id)
         if found is None or not _matches(found["password_hash"], old):
+            with self.database.transaction() as connection:
+                add_event(connection, "password_change_failed", user.id)
             raise InputError("the old password is wrong")
         with self.database.transaction() as connection:
+            _forgive(connection, user.name, address)
             connection.execute("UPDATE users SET password_hash = ? WHERE id = ?", (_HASHER.hash(new), user.id))
             connection.execute("DELETE FROM sessions WHERE user_id = ?", (user.id,))
             add_event(connection, "password_changed", user.id)
 
-    def log_in(self, name: str, password: str, address: str) -> str | None:
-        """The token of a new session, None where name or password is wrong. Raises TooManyFailures."""
+    def _count_attempt(self, name: str, address: str) -> None:
+        """Before the slow comparison, so that attempts at once are counted, too. Raises TooManyFailures."""
         now = time.time()
         since = now - 60 * self.settings.failure_window_minutes
         with self.database.transaction() as connection:
@@ -136,8 +144,11 @@ class Accounts:
                 ).fetchone()
                 if count >= most:
                     raise TooManyFailures(max(1, round(oldest - since)))
-            # Counted before the slow comparison, so that attempts at once are counted, too.
             connection.execute("INSERT INTO failures VALUES (?, ?, ?)", (name.casefold(), address, now))
+
+    def log_in(self, name: str, password: str, address: str) -> str | None:
+        """The token of a new session, None where name or password is wrong. Raises TooManyFailures."""
+        self._count_attempt(name, address)
         user = self.database.row("SELECT * FROM users WHERE name = ? AND is_active = 1", name)
         known_hash = user["password_hash"] if user else None
         is_right = _matches(known_hash or _NOBODYS_HASH, password) and known_hash is not None
@@ -146,8 +157,9 @@ class Accounts:
                 add_event(connection, "login_failed", user["id"] if user else None)
             return None
         token = secrets.token_urlsafe(32)
+        now = time.time()
         with self.database.transaction() as connection:
-            connection.execute("DELETE FROM failures WHERE name = ? AND address = ?", (name.casefold(), address))
+            _forgive(connection, name, address)
             connection.execute("DELETE FROM sessions WHERE created_at < ?", (now - 3600 * self.settings.session_hours,))
             row = (_hash(token), user["id"], secrets.token_urlsafe(32), now, now)
             connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?)", row)
@@ -181,6 +193,11 @@ class Accounts:
     def closed_users(self) -> set[int]:
         """Numbers of the accounts that are closed."""
         return {row["id"] for row in self.database.rows("SELECT id FROM users WHERE is_active = 0")}
+
+
+def _forgive(connection: sqlite3.Connection, name: str, address: str) -> None:
+    """Whoever knew the password did not guess."""
+    connection.execute("DELETE FROM failures WHERE name = ? AND address = ?", (name.casefold(), address))
 
 
 def _free_work(connection: sqlite3.Connection, user_id: int, by: int) -> None:

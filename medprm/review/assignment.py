@@ -20,6 +20,8 @@ from medprm.review.material import Material, Task
 from medprm.review.settings import ProtocolSettings, RuleSettings
 
 KINDS = ("review", "adjudicate", "check")
+_DIFFER = "count(DISTINCT CASE WHEN kind = 'review' THEN verdict END) > 1"
+_UNDECIDED = "sum(kind != 'review' AND verdict IS NOT NULL) = 0"
 
 
 class Turn(NamedTuple):
@@ -93,9 +95,10 @@ class Assignment:
         return _turn(row)
 
     def asked_steps(self, connection: sqlite3.Connection, turn: Turn) -> tuple[int, ...]:
-        """The steps that this turn must decide: of an adjudication those on which the reviewers differ."""
-        task = self.material.task(turn.task)
-        return self.disputed_steps(connection, task) if turn.kind == "adjudicate" else task.asked
+        """The steps that this turn must decide: of an adjudication the open disputes."""
+        if turn.kind != "adjudicate":
+            return self.material.task(turn.task).asked
+        return _steps_where(connection, f"{_DIFFER} AND {_UNDECIDED}", turn.task).get(turn.task, ())
 
     def decide_split(self, user: User, number: int, is_accepted: bool) -> None:
         """The lead's word on a split whose checks are done; one that is sent back goes back whole."""
@@ -148,10 +151,14 @@ class Assignment:
             add_event(connection, "released", None, one["id"])
 
     def _reclaim(self, connection: sqlite3.Connection, user: User, kind: str, task: Task, now: float) -> Turn | None:
-        """The user's own turn that was released, with what they had said; None where there is none."""
+        """The user's own turn that was released, with what they had said; None where there is none.
+
+        Nor an adjudication since which another decided: both would decide the same step.
+        """
         row = connection.execute(
-            "SELECT * FROM turns WHERE task = ? AND user_id = ? AND kind = ? AND round = ? AND state = 'released' "
-            "ORDER BY id DESC LIMIT 1",
+            "SELECT * FROM turns AS own WHERE task = ? AND user_id = ? AND kind = ? AND round = ? AND "
+            "state = 'released' AND (kind != 'adjudicate' OR NOT EXISTS (SELECT 1 FROM turns WHERE task = own.task AND "
+            "kind = 'adjudicate' AND state = 'done' AND finished_at > own.opened_at)) ORDER BY id DESC LIMIT 1",
             (task.number, user.id, kind, self._round(connection, task)),
         ).fetchone()
         if row is None:
@@ -201,7 +208,7 @@ class Assignment:
         found: list[Task] = []
         for task in sorted(self.material.tasks, key=lambda one: one.number in left_lying):
             turns = held.get(task.number, [])
-            if _may_take(user, task, turns) and is_needed(task, turns):
+            if _may_take(user, task, kind, turns) and is_needed(task, turns):
                 found.append(task)
                 if len(found) == most:
                     break
@@ -212,7 +219,9 @@ class Assignment:
         if kind == "review":
             return self._needs_review(connection, user)
         wanted = self._disputed_tasks(connection) if kind == "adjudicate" else self._tasks_to_check(connection)
-        return lambda task, turns: task.number in wanted and not any(one["kind"] == kind for one in turns)
+        return lambda task, turns: (
+            task.number in wanted and not any(one["kind"] == kind and one["state"] == "open" for one in turns)
+        )
 
     def _needs_review(self, connection: sqlite3.Connection, user: User) -> Needs:
         rows = connection.execute("SELECT number FROM splits WHERE owner_id IS NOT NULL AND owner_id != ?", (user.id,))
@@ -225,12 +234,12 @@ class Assignment:
         return is_needed
 
     def _disputed_tasks(self, connection: sqlite3.Connection) -> set[int]:
-        """Tasks whose reviews are all done and differ."""
+        """Tasks whose reviews are all done and differ where nobody has decided."""
         rows = connection.execute(
             "SELECT task, count(*) AS num FROM turns WHERE kind = 'review' AND state = 'done' GROUP BY task"
         ).fetchall()
         done = {row["task"]: row["num"] for row in rows}
-        disputed = self.disputes(connection)
+        disputed = self.open_disputes(connection)
         return {number for number in disputed if done[number] >= max(2, self.material.task(number).num_wanted)}
 
     def _tasks_to_check(self, connection: sqlite3.Connection) -> set[int]:
@@ -239,23 +248,25 @@ class Assignment:
 
     def disputes(self, connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
         """Steps on which finished reviews differ, by task; tasks without any are left out."""
-        rows = connection.execute(
-            "SELECT task, step_id FROM verdicts JOIN turns ON turns.id = turn_id WHERE kind = 'review' AND "
-            "state = 'done' GROUP BY task, step_id HAVING count(DISTINCT verdict) > 1 ORDER BY task, step_id"
-        )
-        found: dict[int, tuple[int, ...]] = {}
-        for row in rows:
-            found[row["task"]] = (*found.get(row["task"], ()), row["step_id"])
-        return found
+        return _steps_where(connection, _DIFFER)
 
-    def disputed_steps(self, connection: sqlite3.Connection, task: Task) -> tuple[int, ...]:
-        """Steps on which finished reviews differ."""
-        rows = connection.execute(
-            "SELECT step_id FROM verdicts JOIN turns ON turns.id = turn_id WHERE task = ? AND kind = 'review' AND "
-            "state = 'done' GROUP BY step_id HAVING count(DISTINCT verdict) > 1 ORDER BY step_id",
-            (task.number,),
-        )
-        return tuple(row["step_id"] for row in rows)
+    def open_disputes(self, connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
+        """Those of the disputes on which nobody who decides has spoken."""
+        return _steps_where(connection, f"{_DIFFER} AND {_UNDECIDED}")
+
+    def open_cases(self, user: User | None = None) -> set[str]:
+        """Cases of which somebody may still judge a solution, or this user; those of splits not yet accepted, too."""
+        turns_of: dict[int, list[sqlite3.Row]] = {}
+        with self.database.transaction() as connection:
+            for row in connection.execute("SELECT * FROM turns WHERE state IN ('open', 'done')"):
+                turns_of.setdefault(row["task"], []).append(row)
+            disputed = self.open_disputes(connection).keys()
+            splits = {row["number"] for row in connection.execute("SELECT number FROM splits WHERE state = 'open'")}
+        return {
+            task.record.case_id
+            for task in self.material.tasks
+            if task.split in splits or _is_left(task, turns_of.get(task.number, []), task.number in disputed, user)
+        }
 
     def _sample(self, number: int, round_number: int) -> list[int]:
         tasks = [task.number for task in self.material.tasks if task.split == number]
@@ -278,9 +289,35 @@ class Assignment:
         return [task for task in self._sample(number, split["round"]) if (task, "check") not in done]
 
 
-def _may_take(user: User, task: Task, turns: list[sqlite3.Row]) -> bool:
-    """Of all kinds of work: nobody gets a task twice, and what needs a specialist goes to that specialty alone."""
-    if any(one["user_id"] == user.id for one in turns):
+def _steps_where(connection: sqlite3.Connection, condition: str, task: int | None = None) -> dict[int, tuple[int, ...]]:
+    """Steps whose finished verdicts meet the condition, by task; of one task where it is given."""
+    rows = connection.execute(
+        "SELECT task, step_id FROM verdicts JOIN turns ON turns.id = turn_id WHERE state = 'done' AND "
+        f"task = coalesce(?, task) GROUP BY task, step_id HAVING {condition} ORDER BY task, step_id",
+        (task,),
+    )
+    found: dict[int, tuple[int, ...]] = {}
+    for row in rows:
+        found[row["task"]] = (*found.get(row["task"], ()), row["step_id"])
+    return found
+
+
+def _is_left(task: Task, turns: list[sqlite3.Row], is_disputed: bool, user: User | None) -> bool:
+    """Whether somebody, or this user, judges the task now or may do so later: a lock that others hold may run out."""
+    done = [one for one in turns if one["state"] == "done"]
+    is_unread = sum(one["kind"] == "review" for one in done) < task.num_wanted
+    if user is None:
+        return is_unread or is_disputed or len(done) < len(turns)
+    if any(one["user_id"] == user.id and one["state"] == "open" for one in turns):
+        return True
+    may_decide = is_disputed and user.may_decide
+    return (is_unread or may_decide) and _may_take(user, task, "adjudicate" if may_decide else "review", done)
+
+
+def _may_take(user: User, task: Task, kind: str, turns: list[sqlite3.Row]) -> bool:
+    """Nobody gets a task twice, save to adjudicate what came up since; a specialist's goes to that specialty alone."""
+    own = [one for one in turns if one["user_id"] == user.id]
+    if any(kind != "adjudicate" or (one["kind"], one["state"]) != ("adjudicate", "done") for one in own):
         return False
     return not task.is_specialist_only or task.specialty is None or task.specialty in user.specialties
 

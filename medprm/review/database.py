@@ -6,6 +6,7 @@ is one of them. The other tables are the present state. Passwords and session to
 
 import fcntl
 import json
+import secrets
 import sqlite3
 import threading
 import time
@@ -17,7 +18,12 @@ from typing import Any
 from medprm.errors import InputError
 
 FILE, LOCK_FILE = "review.sqlite", "review.lock"
-SCHEMA = """
+VERDICTS = """
+CREATE TABLE IF NOT EXISTS verdicts (
+  turn_id INTEGER NOT NULL REFERENCES turns, step_id INTEGER NOT NULL, verdict TEXT, note TEXT, error_kind TEXT,
+  severity TEXT, icd10 TEXT, seconds REAL, at REAL, PRIMARY KEY (turn_id, step_id));
+"""
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS users (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, password_hash TEXT, role TEXT NOT NULL,
@@ -36,10 +42,10 @@ CREATE TABLE IF NOT EXISTS turns (
   opened_at REAL NOT NULL, finished_at REAL);
 CREATE INDEX IF NOT EXISTS turns_of_task ON turns (task, state);
 CREATE INDEX IF NOT EXISTS turns_of_user ON turns (user_id, state);
-CREATE UNIQUE INDEX IF NOT EXISTS one_turn_each ON turns (task, user_id, kind, round) WHERE state IN ('open', 'done');
-CREATE TABLE IF NOT EXISTS verdicts (
-  turn_id INTEGER NOT NULL REFERENCES turns, step_id INTEGER NOT NULL, verdict TEXT, note TEXT, error_kind TEXT,
-  severity TEXT, icd10 TEXT, seconds REAL NOT NULL DEFAULT 0, at REAL NOT NULL, PRIMARY KEY (turn_id, step_id));
+DROP INDEX IF EXISTS one_turn_each;
+CREATE UNIQUE INDEX IF NOT EXISTS one_turn_at_once ON turns (task, user_id, kind, round)
+  WHERE state = 'open' OR (state = 'done' AND kind != 'adjudicate');
+{VERDICTS}
 CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, user_id INTEGER, kind TEXT NOT NULL, turn_id INTEGER,
   step_id INTEGER, client_id TEXT UNIQUE, data TEXT NOT NULL);
@@ -69,6 +75,15 @@ class Database:
             raise InputError(f"{folder}: SQLite cannot keep a write-ahead log here ({mode}); use a local disk")
         # FULL: a commit is on disk before it is acknowledged, and stands after a loss of power, too.
         self._connection.executescript("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;" + SCHEMA)
+        _let_times_be_unknown(self._connection)
+        self._connection.execute("INSERT OR IGNORE INTO about VALUES ('review_id', ?)", (secrets.token_hex(4),))
+
+    @property
+    def review_id(self) -> str:
+        """Drawn once: what tells this review's experts from those of others."""
+        found = self.about("review_id")
+        assert found is not None
+        return found
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -102,6 +117,15 @@ class Database:
     def remember(self, name: str, value: str) -> None:
         with self.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+
+
+def _let_times_be_unknown(connection: sqlite3.Connection) -> None:
+    """Files of older versions demand `seconds` and `at`, which verdicts from elsewhere may lack."""
+    if any(row["name"] == "seconds" and row["notnull"] for row in connection.execute("PRAGMA table_info(verdicts)")):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; ALTER TABLE verdicts RENAME TO old_verdicts; {VERDICTS} "
+            "INSERT INTO verdicts SELECT * FROM old_verdicts; DROP TABLE old_verdicts; COMMIT;"
+        )
 
 
 def add_event(

@@ -2,16 +2,18 @@
 
 Only finished turns leave, and those of splits that were sent back do not; what is left out is counted. Steps on which
 readers differ leave before an adjudicator has decided, too, and are counted. An adjudicator's and a lead's verdict say
-so in `extra.role`, and decide. Experts leave by number (`expert_3`), not by name.
+so in `extra.role`, and decide. Experts leave by the numbers of review and account (`expert_3f9a2c1b_3`), not by name.
 """
 
 import csv
 import io
 import json
 import logging
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -33,6 +35,7 @@ from medprm.review.verdicts import VERDICTS
 logger = logging.getLogger(__name__)
 
 ROLE_OF = {"adjudicate": "adjudicator", "check": "lead"}
+KIND_OF = {None: "review"} | {role: kind for kind, role in ROLE_OF.items()}
 EXPORTS = {
     "experts.jsonl": "application/x-ndjson",
     "experts.csv": "text/csv",
@@ -73,10 +76,8 @@ def export_text(name: str, assignment: Assignment, consensus: ConsensusSettings)
 
 def num_open_disputes(assignment: Assignment) -> int:
     """Steps on which finished reviews differ and no adjudicator has decided."""
-    decided = assignment.database.rows("SELECT task FROM turns WHERE kind = 'adjudicate' AND state = 'done'")
     with assignment.database.transaction() as connection:
-        disputes = assignment.disputes(connection)
-    return sum(len(steps) for task, steps in disputes.items() if task not in {row["task"] for row in decided})
+        return sum(map(len, assignment.open_disputes(connection).values()))
 
 
 def expert_verdicts(assignment: Assignment) -> dict[StepKey, tuple[ExpertVerdict, ...]]:
@@ -98,10 +99,10 @@ def expert_verdicts(assignment: Assignment) -> dict[StepKey, tuple[ExpertVerdict
         extra = {name: value for name, value in extra.items() if value is not None}
         fields: dict[str, Any] = {
             "verdict": row["verdict"],
-            "expert_id": _expert_id(row),
+            "expert_id": _expert_id(assignment, row["user_id"], row["name"], row["password_hash"]),
             "note": row["note"],
-            "seconds": round(row["seconds"], 2),
-            "date": time.strftime("%Y-%m-%d", time.gmtime(row["at"])),
+            "seconds": None if row["seconds"] is None else round(row["seconds"], 2),
+            "date": None if row["at"] is None else time.strftime("%Y-%m-%d", time.gmtime(row["at"])),
             "extra": extra or None,
         }
         given = {name: value for name, value in fields.items() if value is not None}
@@ -186,22 +187,17 @@ def _with_expert(step: Step, said: Sequence[ExpertVerdict]) -> Step:
 def label_studio_tasks(assignment: Assignment) -> list[dict[str, Any]]:
     """Label Studio's JSON: a task a solution, with an annotation of each expert's finished turn."""
     tasks = []
-    rows = assignment.database.rows("SELECT * FROM turns WHERE state = 'done' ORDER BY id")
+    rows = assignment.database.rows(
+        "SELECT turns.*, name, password_hash FROM turns JOIN users ON users.id = user_id WHERE state = 'done' "
+        "ORDER BY turns.id"
+    )
     for task in assignment.material.tasks:
         record = task.record
         annotations = []
         for turn in rows:
             if turn["task"] != task.number:
                 continue
-            said = assignment.database.rows("SELECT * FROM verdicts WHERE turn_id = ? ORDER BY step_id", turn["id"])
-            annotations.append(
-                {
-                    "completed_by": turn["user_id"],
-                    "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(turn["finished_at"])),
-                    "lead_time": round(sum(row["seconds"] for row in said), 2),
-                    "result": [one for row in said for one in _results(row)],
-                }
-            )
+            annotations.append(_annotation(assignment, turn))
         data = {
             "case_id": record.case_id,
             "solution_id": record.solution_id,
@@ -211,6 +207,21 @@ def label_studio_tasks(assignment: Assignment) -> list[dict[str, Any]]:
         }
         tasks.append({"id": task.number, "data": data, "annotations": annotations})
     return tasks
+
+
+def _annotation(assignment: Assignment, turn) -> dict[str, Any]:
+    """One turn; `expert_id` and `role` are fields of ours, for the way back."""
+    said = assignment.database.rows("SELECT * FROM verdicts WHERE turn_id = ? ORDER BY step_id", turn["id"])
+    seconds, times = [row["seconds"] for row in said], [row["at"] for row in said if row["at"] is not None]
+    fields = {
+        "completed_by": turn["user_id"],
+        "expert_id": _expert_id(assignment, turn["user_id"], turn["name"], turn["password_hash"]),
+        "role": ROLE_OF.get(turn["kind"]),
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(times))) if times else None,
+        "lead_time": None if None in seconds else round(sum(seconds), 2),
+        "result": [one for row in said for one in _results(row)],
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _results(row) -> list[dict[str, Any]]:
@@ -238,51 +249,25 @@ def label_studio_config(num_steps: int) -> str:
 
 
 def import_verdicts(path: Path, assignment: Assignment, accounts: Accounts) -> int:
-    """Experts' verdicts from JSON Lines or Label Studio's export, as finished reviews. Returns how many were new.
+    """Experts' verdicts from JSON Lines or Label Studio's export, as finished work. Returns how many were new.
 
-    Their experts get accounts that nobody can log in by. A review that is here already is not taken again. InputError
-    where a step is not of this project.
+    Experts of other places get accounts that nobody can log in by. What an expert has said of a solution here already
+    is not taken again. InputError where a step is not of this project.
     """
-    said = read_expert_file(path)
-    tasks = {(task.record.case_id, task.record.solution_id): task for task in assignment.material.tasks}
-    by_turn: dict[tuple[str, int], list[tuple[int, ExpertVerdict]]] = {}
-    for key, verdicts in said.items():
-        task = tasks.get((key.case_id, key.solution_id))
-        if task is None or key.step_id >= len(task.record.solution_steps):
-            raise InputError(f"{path}: {tuple(key)} is not a step of a task of this review; import into its own")
-        for one in verdicts:
-            by_turn.setdefault((one.expert_id, task.number), []).append((key.step_id, one))
-    users = {user.name.casefold(): user.id for user in accounts.users()}
-    for name in sorted({name for name, _ in by_turn} - users.keys()):
-        if name.casefold() not in users:
-            users[name.casefold()] = accounts.add(name, None, "reviewer")
+    if assignment.protocol.kind == "split_check":
+        raise InputError(f"{path}: protocol.kind=split_check takes in no verdicts: a split is one reviewer's, here")
+    turns = _turns_of_file(path, assignment, accounts)
     num_new = num_known = num_partial = 0
     with assignment.database.transaction() as connection:
-        for (name, number), steps in by_turn.items():
-            user_id = users[name.casefold()]
-            known = "SELECT 1 FROM turns WHERE task = ? AND user_id = ? AND state IN ('open', 'done')"
-            if connection.execute(known, (number, user_id)).fetchone():
+        rows = connection.execute("SELECT user_id, task FROM turns WHERE state IN ('open', 'done')").fetchall()
+        known = {(row["user_id"], row["task"]) for row in rows}
+        for (user_id, number, kind), said in turns.items():
+            if (user_id, number) in known:
                 num_known += 1
                 continue
-            now = time.time()
-            turn = connection.execute(
-                "INSERT INTO turns (task, user_id, kind, state, locked_until, opened_at, finished_at) "
-                "VALUES (?, ?, 'review', 'done', 0, ?, ?)",
-                (number, user_id, now, now),
-            ).lastrowid
-            for step_id, one in steps:
-                extra = one.extra or {}
-                connection.execute(
-                    "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *(turn, step_id, one.verdict, one.note),
-                        *(extra.get(field) for field in ("error_kind", "severity", "icd10")),
-                        *(one.seconds or 0.0, now),
-                    ),
-                )
-            add_event(connection, "imported", user_id, turn, verdicts=[(i, one.verdict) for i, one in steps])
-            num_new += len(steps)
-            num_partial += bool(set(assignment.material.task(number).asked) - {i for i, _ in steps})
+            _put_turn(connection, (number, user_id, kind), said)
+            num_new += len(said)
+            num_partial += kind == "review" and bool(set(assignment.material.task(number).asked) - said.keys())
     if num_known:
         logger.warning("%s: %d reviews were here already and are not taken again", path, num_known)
     if num_partial:
@@ -290,8 +275,89 @@ def import_verdicts(path: Path, assignment: Assignment, accounts: Accounts) -> i
     return num_new
 
 
-def _expert_id(row) -> str:
-    return row["name"] if row["password_hash"] is None else f"expert_{row['user_id']}"
+def _turns_of_file(
+    path: Path, assignment: Assignment, accounts: Accounts
+) -> dict[tuple[int, int, str], dict[int, ExpertVerdict]]:
+    """What a file says, by account, task and kind of work, then by step."""
+    said = read_expert_file(path)
+    tasks = {(task.record.case_id, task.record.solution_id): task for task in assignment.material.tasks}
+    for key, verdicts in said.items():
+        task = tasks.get((key.case_id, key.solution_id))
+        if task is None or key.step_id >= len(task.record.solution_steps):
+            raise InputError(f"{path}: {tuple(key)} is not a step of a task of this review; import into its own")
+        for one in verdicts:
+            _check_verdict(f"{path}: {tuple(key)}", one)
+    users = _users_of_file(
+        path, {one.expert_id for verdicts in said.values() for one in verdicts}, assignment, accounts
+    )
+    turns: dict[tuple[int, int, str], dict[int, ExpertVerdict]] = {}
+    for key, verdicts in said.items():
+        number = tasks[key.case_id, key.solution_id].number
+        for one in verdicts:
+            turn = turns.setdefault((users[one.expert_id], number, KIND_OF[(one.extra or {}).get(ROLE)]), {})
+            if key.step_id in turn:
+                raise InputError(f"{path}: {one.expert_id!r}, by another id, speaks twice of {tuple(key)}; keep one")
+            turn[key.step_id] = one
+    return turns
+
+
+def _check_verdict(where: str, one: ExpertVerdict) -> None:
+    role = (one.extra or {}).get(ROLE)
+    if role is not None and role not in ROLE_OF.values():
+        raise InputError(f"{where}: extra.role {role!r}; expected {' or '.join(ROLE_OF.values())}, or none")
+    try:
+        _seconds_since_1970(one.date)
+    except ValueError:
+        raise InputError(f"{where}: date {one.date!r}; expected one such as 2026-11-23, or none") from None
+
+
+def _users_of_file(path: Path, expert_ids: set[str], assignment: Assignment, accounts: Accounts) -> dict[str, int]:
+    """The account of each expert: an id that this review gave is its own account's, others are known by name."""
+    known = {user.name.casefold(): user.id for user in accounts.users()}
+    own = {_own_id(assignment, user_id): user_id for user_id in known.values()}
+    found = {}
+    for name in sorted(expert_ids):
+        user_id = own.get(name, known.get(name.casefold()))
+        if user_id is None and name.startswith(_own_id(assignment, "")):
+            raise InputError(f"{path}: {name!r} is of this review, which has no such account; expected a file of it")
+        if user_id is None:
+            user_id = known[name.casefold()] = accounts.add(name, None, "reviewer")
+        found[name] = user_id
+    return found
+
+
+def _put_turn(connection: sqlite3.Connection, of: tuple[int, int, str], said: Mapping[int, ExpertVerdict]) -> None:
+    """Finished work (task, account, kind); what the file does not tell of time stays unknown."""
+    now = time.time()
+    turn = connection.execute(
+        "INSERT INTO turns (task, user_id, kind, state, locked_until, opened_at, finished_at) "
+        "VALUES (?, ?, ?, 'done', 0, ?, ?)",
+        (*of, now, now),
+    ).lastrowid
+    for step_id, one in said.items():
+        extra = one.extra or {}
+        details = (extra.get(field) for field in ("error_kind", "severity", "icd10"))
+        row = (turn, step_id, one.verdict, one.note, *details, one.seconds, _seconds_since_1970(one.date))
+        connection.execute("INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    words = [(step_id, one.verdict) for step_id, one in said.items()]
+    add_event(connection, "imported", of[1], turn, verdicts=words)
+
+
+def _seconds_since_1970(date: str | None) -> float | None:
+    """ValueError where it is no date."""
+    if date is None:
+        return None
+    found = datetime.fromisoformat(date)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _expert_id(assignment: Assignment, user_id: int, name: str, password_hash: str | None) -> str:
+    """Whoever was taken in keeps the id they came with."""
+    return name if password_hash is None else _own_id(assignment, user_id)
+
+
+def _own_id(assignment: Assignment, user_id: int | str) -> str:
+    return f"expert_{assignment.database.review_id}_{user_id}"
 
 
 def _line(key: StepKey, one: ExpertVerdict) -> dict[str, Any]:

@@ -61,8 +61,7 @@ def work(assignment: Assignment) -> dict[str, int]:
         if row["kind"] == "review" and row["state"] == "done":
             done[row["task"]] = done.get(row["task"], 0) + 1
     with assignment.database.transaction() as connection:
-        disputed = assignment.disputes(connection).keys()
-    adjudicated = {row["task"] for row in rows if row["kind"] == "adjudicate" and row["state"] == "done"}
+        disputed, undecided = assignment.disputes(connection), assignment.open_disputes(connection)
     return {
         "tasks": len(tasks),
         "finished": sum(done.get(task.number, 0) >= task.num_wanted for task in tasks),
@@ -71,30 +70,34 @@ def work(assignment: Assignment) -> dict[str, int]:
         "steps_finished": sum(len(task.asked) for task in tasks if done.get(task.number, 0) >= task.num_wanted),
         "read_twice": sum(done.get(task.number, 0) >= 2 for task in tasks),
         "disputed": len(disputed),
-        "to_adjudicate": len(disputed - adjudicated),
+        "to_adjudicate": len(undecided),
     }
 
 
 def experts(assignment: Assignment, users: Sequence[User]) -> list[dict[str, Any]]:
-    """Steps, pace and cost of each expert, over everything they said, sent back or not: it was paid for."""
+    """Steps, pace and cost of each expert, over everything they said, sent back or not: it was paid for.
+
+    Pace and cost are of the steps whose seconds are known.
+    """
     rows = assignment.database.rows(
         "SELECT user_id, seconds FROM verdicts JOIN turns ON turns.id = turn_id WHERE verdict IS NOT NULL"
     )
-    seconds_of: dict[int, list[float]] = {}
+    seconds_of: dict[int, list[float | None]] = {}
     for row in rows:
         seconds_of.setdefault(row["user_id"], []).append(row["seconds"])
     found = []
     for user in users:
-        seconds = seconds_of.get(user.id)
-        if seconds is None:
+        said = seconds_of.get(user.id)
+        if said is None:
             continue
+        seconds = [one for one in said if one is not None]
         hours = sum(seconds) / 3600
         found.append(
             {
                 "name": user.name,
                 "role": user.role,
-                "steps": len(seconds),
-                "median_seconds": statistics.median(seconds),
+                "steps": len(said),
+                "median_seconds": statistics.median(seconds) if seconds else None,
                 "steps_per_hour": len(seconds) / hours if hours else None,
                 "hours": hours,
                 "dollars": hours * assignment.rules.dollars_per_hour,

@@ -86,8 +86,10 @@ class RuleSettings:
     overlap: float = 0.2
     # Minutes for which a solution is kept for the expert who opened it, counted from the last verdict.
     lock_minutes: float = 30.0
-    # Show the gold standard once a solution is finished; it can then no longer be changed.
+    # Show the gold standard once a case is finished; its solutions can then no longer be changed.
     show_gold: bool = True
+    # Show on *Scored* what is true of cases that are still to be judged, too: where nobody will judge them.
+    show_truth_early: bool = False
     # What an hour of an expert costs.
     dollars_per_hour: float = 37.0
     # Seconds without any input after which the clock of a step stands still.

@@ -300,6 +300,19 @@ def test_passwords_are_changed_with_the_old_one_only(server: Served) -> None:
     assert Client(server.url).log_in("ana", "another long password").status_code == 303
 
 
+def test_guessing_the_old_password_is_stopped(data: Path, tmp_path: Path) -> None:
+    with served(review_config(data, tmp_path / "review", accounts={"max_failures": 3})) as server:
+        ana = server.client("ana")
+        new = "another long password"
+        codes = [ana.form("/account", old=f"guess {k}", new=new).status_code for k in range(4)]
+        assert codes == [422, 422, 422, 429]
+        refused = ana.form("/account", old=PASSWORD, new=new)  # the right one does not help for a while
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 0
+        assert Client(server.url).log_in("ana").status_code == 429  # nor at the login: the attempts count together
+        kinds = [row["kind"] for row in server.project.accounts.database.rows("SELECT kind FROM events")]
+        assert kinds.count("password_change_failed") == 3
+
+
 def test_other_machines_are_let_in_over_https_only() -> None:
     with pytest.raises(InputError, match="passwords would travel readable"):
         AddressSettings(host="0.0.0.0")

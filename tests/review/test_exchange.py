@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,18 @@ from medprm.cases.schema import ExpertVerdict, Record, Step
 from medprm.commands import review, train
 from medprm.config import LabelledSettings
 from medprm.errors import InputError
-from medprm.review.exchange import EXPORTS, expert_verdicts, label_studio_config, merged_records
+from medprm.review.database import FILE, Database
+from medprm.review.exchange import (
+    EXPORTS,
+    expert_verdicts,
+    import_verdicts,
+    label_studio_config,
+    merged_records,
+    num_open_disputes,
+)
+from medprm.review.progress import experts
+
+STEP = StepKey("case-0", "case-0-0", 2)
 
 
 def disputed(server: Served) -> None:
@@ -112,9 +124,9 @@ def test_label_studio_and_back(reviewed: Served, data: Path, tmp_path: Path) -> 
     theirs = read_expert_file(path)
     for key, said in ours.items():
         assert [(one.verdict, one.note) for one in theirs[key]] == [(one.verdict, one.note) for one in said]
-        assert {one.expert_id for one in theirs[key]} == {
-            one.expert_id.replace("expert_", "label_studio_") for one in said
-        }
+        assert [(one.expert_id, (one.extra or {}).get("role")) for one in theirs[key]] == [
+            (one.expert_id, (one.extra or {}).get("role")) for one in said
+        ]
     assert 'value="$step_3"' in exported(reviewed, "label_studio_config.xml")
     config = review_config(data, tmp_path / "another", rules={"overlap": 1.0}, verdicts=str(path))
     for num in (33, 0):  # the second time it is known
@@ -122,6 +134,92 @@ def test_label_studio_and_back(reviewed: Served, data: Path, tmp_path: Path) -> 
         project = opened(config, {})
         assert sum(map(len, expert_verdicts(project.assignment).values())) == 33, num
         project.assignment.database.close()
+
+
+@pytest.mark.parametrize("name", ["experts.jsonl", "label_studio.json"])
+def test_an_own_export_changes_nothing(name: str, reviewed: Served, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(exported(reviewed, name))
+    assignment, accounts = reviewed.project.assignment, reviewed.project.accounts
+    before = (expert_verdicts(assignment), accounts.users(), num_open_disputes(assignment))
+    assert import_verdicts(tmp_path / name, assignment, accounts) == 0
+    assert (expert_verdicts(assignment), accounts.users(), num_open_disputes(assignment)) == before
+
+
+@pytest.mark.parametrize("name", ["experts.jsonl", "label_studio.json"])
+def test_what_an_adjudicator_decided_stays_decided_elsewhere(
+    name: str, reviewed: Served, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(exported(reviewed, name))
+    project = opened(review_config(data, tmp_path / "another", rules={"overlap": 1.0}))
+    assert import_verdicts(tmp_path / name, project.assignment, project.accounts) == 33
+    assert num_open_disputes(project.assignment) == num_open_disputes(reviewed.project.assignment) == 3
+    theirs, ours = expert_verdicts(project.assignment), expert_verdicts(reviewed.project.assignment)
+    roles = [{(one.expert_id, (one.extra or {}).get("role")) for one in said[STEP]} for said in (theirs, ours)]
+    assert roles[0] == roles[1] and "adjudicator" in dict(roles[0]).values()
+    # Accounts of the same number, in two reviews, are two experts.
+    ids = {one.expert_id for said in theirs.values() for one in said}
+    assert not any(one.startswith(f"expert_{project.assignment.database.review_id}_") for one in ids)
+    project.assignment.database.close()
+
+
+def line(**changes) -> str:
+    return json.dumps({**STEP._asdict(), "verdict": "correct", "expert_id": "eve"} | changes) + "\n"
+
+
+def test_time_that_a_file_does_not_tell_stays_unknown(server: Served, tmp_path: Path) -> None:
+    path, (assignment, accounts) = tmp_path / "in.jsonl", (server.project.assignment, server.project.accounts)
+    path.write_text(line() + line(step_id=1, seconds=8.0, date="2024-02-29"))
+    assert import_verdicts(path, assignment, accounts) == 2
+    said = expert_verdicts(assignment)
+    assert (said[STEP][0].seconds, said[STEP][0].date) == (None, None)
+    dated = said[STEP._replace(step_id=1)][0]
+    assert (dated.seconds, dated.date) == (8.0, "2024-02-29")
+    row = experts(assignment, accounts.users())[0]
+    assert (row["steps"], row["median_seconds"], row["steps_per_hour"]) == (2, 8.0, 450)
+    assert server.client("judith").get("/progress").status_code == 200
+    exported_tasks = json.loads(exported(server, "label_studio.json"))
+    assert "lead_time" not in exported_tasks[0]["annotations"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"date": "yesterday"}, "2026-11-23"), ({"extra": {"role": "king"}}, "adjudicator or lead")],
+)
+def test_dates_and_roles_that_nobody_knows_are_refused(
+    changes: dict, message: str, server: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_text(line(**changes))
+    with pytest.raises(InputError, match=message):
+        import_verdicts(tmp_path / "in.jsonl", server.project.assignment, server.project.accounts)
+    assert "eve" not in {user.name for user in server.project.accounts.users()}
+
+
+def test_splits_take_in_no_verdicts(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(line())
+    config = review_config(
+        data, tmp_path / "review", protocol={"kind": "split_check"}, verdicts=str(tmp_path / "in.jsonl")
+    )
+    with pytest.raises(InputError, match="split_check takes in no verdicts"):
+        review.run(config)
+
+
+def test_a_database_of_an_older_version_takes_in_unknown_times(tmp_path: Path) -> None:
+    Database(tmp_path).close()
+    old = sqlite3.connect(tmp_path / FILE)
+    old.executescript(
+        "DROP TABLE verdicts; CREATE TABLE verdicts (turn_id INTEGER NOT NULL REFERENCES turns, step_id INTEGER NOT "
+        "NULL, verdict TEXT, note TEXT, error_kind TEXT, severity TEXT, icd10 TEXT, seconds REAL NOT NULL DEFAULT 0, "
+        "at REAL NOT NULL, PRIMARY KEY (turn_id, step_id)); INSERT INTO users (id, name, role) VALUES (1, 'a', "
+        "'reviewer'); INSERT INTO turns VALUES (1, 1, 1, 'review', 1, 'done', 0, 0, 0); INSERT INTO verdicts VALUES "
+        "(1, 0, 'correct', NULL, NULL, NULL, NULL, 2.5, 7.0);"
+    )
+    old.close()
+    database = Database(tmp_path)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO verdicts (turn_id, step_id, verdict) VALUES (1, 1, 'correct')")
+    rows = database.rows("SELECT step_id, seconds, at FROM verdicts ORDER BY step_id")
+    assert [tuple(row) for row in rows] == [(0, 2.5, 7.0), (1, None, None)]
+    database.close()
 
 
 def test_verdicts_of_another_project_are_refused(reviewed: Served, tmp_path: Path) -> None:

@@ -95,6 +95,13 @@ def test_who_reviewed_a_split_before_it_was_freed_does_not_decide_on_it(split: S
     assert root.form("/splits/1", decision="accept").status_code == 303
 
 
+def test_a_split_that_is_not_accepted_shows_no_reference(split: Served) -> None:
+    ana, judith = split.client("ana"), split.client("judith")
+    golds = [view["gold"] for _ in range(4) if (view := ana.judge())]
+    checked = judith.judge("check")
+    assert golds == [[]] * 4 and checked and checked["gold"] == []
+
+
 def test_splits_and_overlap_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a split is one reviewer's"):
         review_config(tmp_path, tmp_path, rules={"overlap": 0.2}, protocol={"kind": "split_check"})

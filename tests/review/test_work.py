@@ -11,9 +11,11 @@ from typing import get_args
 import pytest
 from review_project import Served, drawn_records, opened, review_config, served, write_data
 
-from medprm.cases.schema import Image, Metadata, Modality
+from medprm.cases.schema import Image, Metadata, Modality, Record
 from medprm.commands.review import open_project
 from medprm.errors import InputError
+from medprm.review.exchange import import_verdicts, num_open_disputes
+from medprm.review.progress import work
 
 
 def test_a_verdict_is_kept_and_comes_back(server: Served) -> None:
@@ -92,6 +94,41 @@ def test_a_task_ends_when_every_step_is_judged_and_only_then_shows_the_reference
     assert ana.next()["turn"]["task"] != view["turn"]["task"]
 
 
+def twice(num_cases: int = 1) -> list[Record]:
+    """Two solutions a case."""
+    return [
+        record.model_copy(update={"solution_id": f"{record.case_id}-{copy}"})
+        for record in drawn_records(num_cases)
+        for copy in range(2)
+    ]
+
+
+def test_the_reference_waits_for_the_last_solution_of_the_case(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "two", twice(), size=32)
+    with served(review_config(path, tmp_path / "alone")) as server:
+        ana = server.client("ana")
+        first, second = ana.judge(), ana.judge()
+        assert first and second and first["gold"] == [] and second["gold"] != []
+    with served(review_config(path, tmp_path / "both")) as server:
+        ana, ben = server.client("ana"), server.client("ben")
+        ben.next()
+        first = ana.judge()
+        assert first and first["gold"] == []  # what ben holds may come to ana
+        second = ben.judge()
+        assert second and second["gold"] != []
+
+
+def test_an_adjudicator_of_the_case_does_not_know_its_reference(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "two", twice(), size=32)
+    with served(review_config(path, tmp_path / "review", rules={"overlap": 1.0})) as server:
+        ana, ben, judith = (server.client(name) for name in ("ana", "ben", "judith"))
+        golds = [view["gold"] for _ in range(2) if (view := ana.judge())]
+        golds += [view["gold"] for _ in range(2) if (view := ben.judge(verdict="incorrect"))]
+        assert [bool(gold) for gold in golds] == [False, True, False, True]
+        golds = [view["gold"] for _ in range(2) if (view := judith.judge("adjudicate"))]
+        assert [bool(gold) for gold in golds] == [False, True]
+
+
 def test_time_after_the_last_answer_comes_with_the_end(server: Served) -> None:
     ana = server.client("ana")
     turn = ana.next()["turn"]["id"]
@@ -141,6 +178,24 @@ def test_overlap_is_read_by_two_and_disagreement_is_adjudicated(data: Path, tmp_
         assert judith.say(view["turn"]["id"], 0).status_code == 422  # nobody disagrees there
         assert judith.judge("adjudicate") and judith.judge("adjudicate")
         assert judith.judge("adjudicate") is None
+
+
+def test_a_dispute_that_comes_up_after_an_adjudication_is_adjudicated(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "one", drawn_records(1), size=32)
+    late = {"case_id": "case-0", "solution_id": "case-0-0", "step_id": 0, "verdict": "incorrect", "expert_id": "late"}
+    (tmp_path / "late.jsonl").write_text(json.dumps(late))
+    with served(review_config(path, tmp_path / "review", rules={"overlap": 1.0})) as server:
+        assignment = server.project.assignment
+        server.client("ana").judge()
+        server.client("ben").judge(verdict=lambda step: "incorrect" if step == 2 else "correct")
+        judith = server.client("judith")
+        assert judith.judge("adjudicate") and judith.judge("adjudicate") is None
+        import_verdicts(tmp_path / "late.jsonl", assignment, server.project.accounts)
+        assert (num_open_disputes(assignment), work(assignment)["to_adjudicate"]) == (1, 1)
+        view = judith.judge("adjudicate")
+        assert view and [step["step_id"] for step in view["steps"] if step["is_asked"]] == [0]
+        assert (num_open_disputes(assignment), work(assignment)["to_adjudicate"]) == (0, 0)
+        assert judith.judge("adjudicate") is None and server.client("root").judge("adjudicate") is None
 
 
 def test_an_adjudicator_does_not_decide_on_own_reviews(data: Path, tmp_path: Path) -> None:

@@ -58,11 +58,12 @@ def pixels(image: int, project: Current, session: Reading, frame: int | None = N
 
 
 def _gold_of(assignment: Assignment, user: User, turn_id: int) -> list[tuple[str, str]]:
-    """What is known of the case, for whoever has finished it; nothing where the rules do not show it."""
+    """What is known of the case, for whoever has finished it and will judge no more of it, where the rules show it."""
     row = assignment.database.row("SELECT * FROM turns WHERE id = ? AND user_id = ?", turn_id, user.id)
     if not assignment.rules.show_gold or row is None or row["state"] != "done":
         return []
-    return gold_view(assignment.material.task(row["task"]).record)
+    record = assignment.material.task(row["task"]).record
+    return [] if record.case_id in assignment.open_cases(user) else gold_view(record)
 
 
 def _check_kind(kind: str, user: User) -> None:

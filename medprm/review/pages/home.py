@@ -15,10 +15,10 @@ def home(project: Current, session: Reading) -> Response:
     assignment = project.assignment
     waiting = assignment.counts(session.user)
     own = assignment.database.row(
-        "SELECT count(*) AS steps, sum(seconds) AS seconds FROM verdicts JOIN turns ON turns.id = turn_id WHERE "
+        "SELECT count(*) AS steps, avg(seconds) AS pace FROM verdicts JOIN turns ON turns.id = turn_id WHERE "
         "user_id = ? AND verdict IS NOT NULL",
         session.user.id,
     )
     assert own is not None
-    values = {"waiting": waiting, "work": work(assignment), "steps": own["steps"], "seconds": own["seconds"] or 0}
+    values = {"waiting": waiting, "work": work(assignment), "steps": own["steps"], "pace": own["pace"]}
     return render(project, "home.html.j2", session, **values)

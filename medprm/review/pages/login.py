@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Cookie, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from medprm.review.access import Current, Reading, check_token
+from medprm.review.access import Current, Reading, address_of, check_token
 from medprm.review.accounts import TooManyFailures
 from medprm.review.project import Project
 from medprm.review.rendering import render
@@ -32,11 +32,10 @@ def log_in(
 ) -> Response:
     if medprm_login is None or not secrets.compare_digest(medprm_login.encode(), login_token.encode()):
         return _login_page(project, "The page was open for too long; try again.", 403)
-    address = request.client.host if request.client else "unknown"
     try:
-        token = project.accounts.log_in(name, password, address)
+        token = project.accounts.log_in(name, password, address_of(request))
     except TooManyFailures as failures:
-        refusal = _login_page(project, f"Too many failed attempts; try again in {failures.args[0]} seconds.", 429)
+        refusal = _login_page(project, str(failures), 429)
         refusal.headers["retry-after"] = str(failures.args[0])
         return refusal
     if token is None:
