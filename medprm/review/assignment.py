@@ -254,18 +254,32 @@ class Assignment:
         """Those of the disputes on which nobody who decides has spoken."""
         return _steps_where(connection, f"{_DIFFER} AND {_UNDECIDED}")
 
-    def open_cases(self, user: User | None = None) -> set[str]:
-        """Cases of which somebody may still judge a solution, or this user; those of splits not yet accepted, too."""
+    def is_open_for(self, user: User, case_id: str) -> bool:
+        """Whether the user may still judge a solution of the case; while one's split is not accepted, too."""
+        tasks = [task for task in self.material.tasks if task.record.case_id == case_id]
+        with self.database.transaction() as connection:
+            splits = _open_splits(connection)
+            for task in tasks:
+                turns = connection.execute(
+                    "SELECT * FROM turns WHERE task = ? AND state IN ('open', 'done')", (task.number,)
+                ).fetchall()
+                is_disputed = bool(_steps_where(connection, f"{_DIFFER} AND {_UNDECIDED}", task.number))
+                if task.split in splits or _is_left(task, turns, is_disputed, user):
+                    return True
+        return False
+
+    def open_cases(self) -> set[str]:
+        """Cases of which somebody may still judge a solution, or of splits not yet accepted."""
         turns_of: dict[int, list[sqlite3.Row]] = {}
         with self.database.transaction() as connection:
             for row in connection.execute("SELECT * FROM turns WHERE state IN ('open', 'done')"):
                 turns_of.setdefault(row["task"], []).append(row)
             disputed = self.open_disputes(connection).keys()
-            splits = {row["number"] for row in connection.execute("SELECT number FROM splits WHERE state = 'open'")}
+            splits = _open_splits(connection)
         return {
             task.record.case_id
             for task in self.material.tasks
-            if task.split in splits or _is_left(task, turns_of.get(task.number, []), task.number in disputed, user)
+            if task.split in splits or _is_left(task, turns_of.get(task.number, []), task.number in disputed, None)
         }
 
     def _sample(self, number: int, round_number: int) -> list[int]:
@@ -291,15 +305,20 @@ class Assignment:
 
 def _steps_where(connection: sqlite3.Connection, condition: str, task: int | None = None) -> dict[int, tuple[int, ...]]:
     """Steps whose finished verdicts meet the condition, by task; of one task where it is given."""
+    of_task, values = ("", ()) if task is None else ("AND task = ?", (task,))
     rows = connection.execute(
-        "SELECT task, step_id FROM verdicts JOIN turns ON turns.id = turn_id WHERE state = 'done' AND "
-        f"task = coalesce(?, task) GROUP BY task, step_id HAVING {condition} ORDER BY task, step_id",
-        (task,),
+        f"SELECT task, step_id FROM verdicts JOIN turns ON turns.id = turn_id WHERE state = 'done' {of_task} "
+        f"GROUP BY task, step_id HAVING {condition} ORDER BY task, step_id",
+        values,
     )
     found: dict[int, tuple[int, ...]] = {}
     for row in rows:
         found[row["task"]] = (*found.get(row["task"], ()), row["step_id"])
     return found
+
+
+def _open_splits(connection: sqlite3.Connection) -> set[int]:
+    return {row["number"] for row in connection.execute("SELECT number FROM splits WHERE state = 'open'")}
 
 
 def _is_left(task: Task, turns: list[sqlite3.Row], is_disputed: bool, user: User | None) -> bool:

@@ -63,7 +63,7 @@ def _gold_of(assignment: Assignment, user: User, turn_id: int) -> list[tuple[str
     if not assignment.rules.show_gold or row is None or row["state"] != "done":
         return []
     record = assignment.material.task(row["task"]).record
-    return [] if record.case_id in assignment.open_cases(user) else gold_view(record)
+    return [] if assignment.is_open_for(user, record.case_id) else gold_view(record)
 
 
 def _check_kind(kind: str, user: User) -> None:
